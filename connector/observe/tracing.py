@@ -126,10 +126,11 @@ def _inherited() -> SpanContext | None:
     To look there each time would take as long as all else that a span does.
     """
     global _read  # noqa: PLW0603 -- as a cache, whoever writes it
-    changes, own = _read
-    if changes != hooks.changes():
+    known, own = _read
+    changes = hooks.changes()  # before the look: what changes meanwhile is looked at again
+    if known != changes:
         own = parsed(os.environ.get(VARIABLE))
-        _read = hooks.changes(), own
+        _read = changes, own
     return own
 
 

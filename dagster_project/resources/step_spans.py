@@ -60,7 +60,7 @@ class _Steps:
         self._run, self._instance = run, instance
         self._spans: dict[str, ExitStack] = {}
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> bool:  # a run's second resource adds no second listener
         return isinstance(other, _Steps)
 
     def __hash__(self) -> int:

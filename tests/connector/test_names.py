@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tierlake.connector.errors import InvalidName
-from tierlake.connector.names import KEY_BYTES_MAX, check_bucket, check_key, check_new_bucket
+from tierlake.connector.names import KEY_BYTES_MAX, check_bucket, check_key, check_new_bucket, hive_folders
 
 segments = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=20
@@ -84,3 +86,11 @@ def test_no_request_is_made(offline, call, path):
     arguments = [b"data"] if call == "pipe_file" else []
     with pytest.raises(InvalidName):
         getattr(offline, call)(path, *arguments)
+
+
+@given(st.text("a=/é\n", max_size=16))
+def test_hive_folders_are_the_first_ones_with_a_name_and_a_value(key):
+    folders = key.split("/")[:-1]
+    above = list(itertools.takewhile(lambda folder: "=" not in folder[1:], folders))
+    hive = list(itertools.takewhile(lambda folder: "=" in folder[1:], folders[len(above) :]))
+    assert hive_folders(key) == (("/".join(above), "/".join(hive)) if hive else ("", ""))

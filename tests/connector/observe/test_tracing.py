@@ -187,3 +187,15 @@ def test_a_generator_that_is_closed_elsewhere():
         generator.close()
         assert not tracing.in_verb()
     assert [one.name for one in recorder.spans] == ["a"]
+
+
+def test_the_parent_of_the_process_is_who_it_was_when_somebody_began_to_observe(monkeypatch):
+    for parent in (PARENT, PARENT.replace("-0af", "-1af")):
+        monkeypatch.setenv("TRACEPARENT", parent)
+        with recording():
+            with observe.span("a") as first:
+                pass
+            monkeypatch.setenv("TRACEPARENT", "garbage")
+            with observe.span("b") as second:
+                pass
+        assert first.trace_id == second.trace_id == parent[3:35]
