@@ -103,7 +103,7 @@ def make_venv(environment: Environment) -> bool:
         return False
     say(f"making {environment.name} with Python {sys.version.split()[0]}")
     # A subprocess, not venv.create(): a half-made folder then never looks finished.
-    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(environment.folder)]) != 0:
+    if run([sys.executable, "-m", "venv", "--clear", str(environment.folder)], "making it") != 0:
         shutil.rmtree(environment.folder, ignore_errors=True)
         say(NO_VENV.format(python=sys.executable))
         return False
