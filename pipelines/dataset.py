@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
     from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
-    from tierlake.pipelines.lifecycle.undo import Undoable
+    from tierlake.pipelines.lifecycle.undoable import Undoable
     from tierlake.pipelines.maintenance.compact import CompactResult
     from tierlake.pipelines.maintenance.erase import EraseReport
     from tierlake.pipelines.maintenance.vacuum import VacuumResult
@@ -761,7 +761,7 @@ class Dataset:
 
     def undoable(self) -> tuple[Undoable, ...]:
         """The partitions that can be brought back, and until when."""
-        from tierlake.pipelines.lifecycle.undo import undoable
+        from tierlake.pipelines.lifecycle.undoable import undoable
 
         return undoable(self._handle)
 

@@ -25,7 +25,8 @@ from tierlake.pipelines.lifecycle.decision import planned_files, price_note
 from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
 from tierlake.pipelines.lifecycle.results import ApplyResult
-from tierlake.pipelines.lifecycle.undo import bring_back, expired_keys, undo_expiry
+from tierlake.pipelines.lifecycle.undo import bring_back, undo_expiry
+from tierlake.pipelines.lifecycle.undoable import expired_keys
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.model.age import is_past_retention, window_of_key, without_window

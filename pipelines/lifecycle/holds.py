@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import AccessDenied
 from tierlake.pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
-from tierlake.pipelines.lifecycle.undo import can_be_undone
+from tierlake.pipelines.lifecycle.undoable import can_be_undone
 from tierlake.pipelines.metastore.document import DatasetDocument, Hold
 from tierlake.pipelines.metastore.records import KeepingRecord, RemovalRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
