@@ -14,7 +14,7 @@ from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoSummary
 from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do
-from tierlake.pipelines.lifecycle.undoable import newest_removals, still_waiting
+from tierlake.pipelines.lifecycle.undoable import described, newest_removals, still_waiting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.requested_keys import selected, unknown
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tierlake.pipelines.lifecycle.results import UndoResult
-    from tierlake.pipelines.lifecycle.undoable import Removed
+    from tierlake.pipelines.lifecycle.undoable import Removed, Undoable
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovalRecord, RemovedPartition
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.tables.snapshot import Snapshot
 
-__all__ = ["select_undoable", "undo_selected"]
+__all__ = ["undo_selected", "undoable_among"]
 
 
 def undo_selected(
@@ -60,15 +60,16 @@ def undo_selected(
     return UndoSummary.of(results, failures=failures, lost=map(str, chosen.lost), dry_run=dry_run)
 
 
-def select_undoable(handle: Handle, selection: Selection) -> frozenset[str]:
-    """The partitions of a selection that can be undone, as `ls` prints them.
+def undoable_among(handle: Handle, selection: Selection) -> tuple[Undoable, ...]:
+    """The partitions of a selection that can be undone, and until when, in key order.
 
     Raises:
         UnknownPartition: A key that matches none of them.
         SpecError: A wrong range.
     """
     look = _Look.at(handle)
-    return frozenset(map(str, look.matching(selection, look.can)))
+    chosen = look.can if selection.is_all else look.matching(selection, look.can)
+    return tuple(described(*look.removals[name]) for name in sorted(map(str, chosen)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovedPartition
 
-__all__ = ["Removed", "Undoable", "can_be_undone", "expired_keys", "newest_removals", "still_waiting", "undoable"]
+__all__ = [
+    "Removed",
+    "Undoable",
+    "can_be_undone",
+    "described",
+    "expired_keys",
+    "newest_removals",
+    "still_waiting",
+    "undoable",
+]
 
 Removed: TypeAlias = "tuple[RemovalRecord, RemovedPartition]"
 """A partition with the removal that took it out."""
@@ -55,7 +64,7 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
     """
     live = {str(file.key) for file in handle.table.snapshot().files}
     waiting = still_waiting(handle, newest_removals(handle, operations), live)
-    return tuple(_described(record, gone) for _, (record, gone) in sorted(waiting.items()))
+    return tuple(described(record, gone) for _, (record, gone) in sorted(waiting.items()))
 
 
 def newest_removals(handle: Handle, operations: Collection[str] = ("expire", "replace")) -> dict[str, Removed]:
@@ -109,7 +118,8 @@ def can_be_undone(handle: Handle, key: str) -> bool:
     )
 
 
-def _described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
+def described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
+    """A partition that can be undone, as users see it."""
     return Undoable(
         key=gone.key,
         operation=record.operation,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.spec import DatasetSpec, TimePartition
     from tierlake.pipelines.tables.snapshot import Snapshot
 
-__all__ = ["check_possible", "faults", "selected", "unknown"]
+__all__ = ["check_possible", "faults", "nearby", "select", "selected", "unknown"]
 
 _COMPARED: Final = 2000
 """Keys that a mistyped one is compared with letter by letter, a second of work."""
@@ -74,6 +74,15 @@ def selected(
         if not chosen:
             raise _no_match(spec, str(selection), known, which)
     return tuple(sorted(chosen, key=attrgetter("items")))
+
+
+def select(spec: DatasetSpec, snapshot: Snapshot, selection: Selection) -> tuple[PartitionKey, ...]:
+    """The partitions of a table that a selection names, in key order; see `selected`."""
+    live = snapshot.by_partition()
+    if selection.is_all:
+        return tuple(live)
+    schema = snapshot.known_schema
+    return selected(spec, schema, selection, live, lambda key: unknown(spec, snapshot, key))
 
 
 def _no_match(spec: DatasetSpec, text: str, known: Collection[PartitionKey], which: str) -> UnknownPartition:
