@@ -815,15 +815,16 @@ class Dataset:
 
         return undo_selected(self._handle, Selection.of(keys), dry_run=dry_run, run_id=run_id)
 
-    def undoable(self, keys: Keys | None = None) -> tuple[Undoable, ...]:
+    def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> tuple[Undoable, ...]:
         """The partitions that can be brought back, and until when.
 
         Args:
             keys: Only these; None means all.
+            classes: Also tell the storage classes of their files, by a listing of the store.
         """
         from tierlake.pipelines.lifecycle.undo_selected import undoable_among
 
-        return undoable_among(self._handle, Selection.of(keys))
+        return undoable_among(self._handle, Selection.of(keys), classes=classes)
 
     def hold(self, key: Keys, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep partitions whatever the policy says, until `release`; True where that changed anything, or would.

@@ -6,7 +6,7 @@ by partitions, of which an expiry has many.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,7 @@ from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoSummary
 from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do
-from tierlake.pipelines.lifecycle.undoable import described, newest_removals, still_waiting
+from tierlake.pipelines.lifecycle.undoable import classes_of, described, newest_removals, still_waiting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.requested_keys import selected, unknown
 
@@ -60,8 +60,13 @@ def undo_selected(
     return UndoSummary.of(results, failures=failures, lost=map(str, chosen.lost), dry_run=dry_run)
 
 
-def undoable_among(handle: Handle, selection: Selection) -> tuple[Undoable, ...]:
+def undoable_among(handle: Handle, selection: Selection, *, classes: bool = False) -> tuple[Undoable, ...]:
     """The partitions of a selection that can be undone, and until when, in key order.
+
+    Args:
+        handle: The dataset.
+        selection: The partitions.
+        classes: Also look up the storage classes of their files.
 
     Raises:
         UnknownPartition: A key that matches none of them.
@@ -69,7 +74,9 @@ def undoable_among(handle: Handle, selection: Selection) -> tuple[Undoable, ...]
     """
     look = _Look.at(handle)
     chosen = look.can if selection.is_all else look.matching(selection, look.can)
-    return tuple(described(*look.removals[name]) for name in sorted(map(str, chosen)))
+    waiting = [look.removals[name] for name in sorted(map(str, chosen))]
+    named = classes_of(handle, [gone for _, gone in waiting]) if classes else [None] * len(waiting)
+    return tuple(replace(described(*removed), storage_class=name) for removed, name in zip(waiting, named, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.metastore.removal import settled
+from tierlake.pipelines.query.placement import MISSING
+from tierlake.pipelines.runtime.listing import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +21,7 @@ __all__ = [
     "Removed",
     "Undoable",
     "can_be_undone",
+    "classes_of",
     "described",
     "expired_keys",
     "newest_removals",
@@ -28,6 +31,8 @@ __all__ = [
 
 Removed: TypeAlias = "tuple[RemovalRecord, RemovedPartition]"
 """A partition with the removal that took it out."""
+
+_FEW_FOLDERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Undoable:
         files: How many wait for the end of the grace.
         bytes: Their size.
         run_key: The run key of the ingest that replaced it.
+        storage_class: Where its files wait, several classes joined by `+`, `MISSING` where one is not there; None where
+            nobody asked the store.
     """
 
     key: str
@@ -53,6 +60,7 @@ class Undoable:
     files: int
     bytes: int
     run_key: str | None = None
+    storage_class: str | None = None
 
 
 def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) -> tuple[Undoable, ...]:
@@ -130,3 +138,22 @@ def described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
         bytes=gone.bytes,
         run_key=record.run_key,
     )
+
+
+def classes_of(handle: Handle, removed: Sequence[RemovedPartition]) -> list[str]:
+    """The storage classes of the files of partitions that left, in words, by a listing of the store."""
+    root = handle.table.root
+    files = [file for gone in removed for file in gone.files]
+    plain = listed(handle.fs, root, [file.path for file in files if file.version_id is None])
+    folders = {f"{root}/{file.path}".rpartition("/")[0] for file in files if file.version_id is not None}
+    # one listing of all is cheaper than that of many folders
+    where = [f"{folder}/" for folder in folders] if len(folders) <= _FEW_FOLDERS else [f"{root}/"]
+    versions = handle.fs.object_versions_many(where) if folders else ()
+    known: dict[tuple[str, str | None], str] = {
+        (path, None): str(info.get("StorageClass") or "STANDARD") for path, info in plain.items()
+    }
+    known |= {(one.path, one.version_id): one.storage_class for found in versions for one in found}
+    return [
+        "+".join(sorted({known.get((f"{root}/{file.path}", file.version_id)) or MISSING for file in gone.files}))
+        for gone in removed
+    ]
