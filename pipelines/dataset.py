@@ -578,7 +578,7 @@ class Dataset:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""
         from tierlake.pipelines.lifecycle.explain import explain
 
-        return explain(self._handle, _key(key), self._instant(as_of))
+        return explain(self._handle, self._one(key, "explain_many"), self._instant(as_of))
 
     def explain_many(
         self, keys: Keys | None = None, as_of: datetime | date | str | None = None
@@ -897,7 +897,7 @@ class Dataset:
         """Ask for an archived partition's files; see `tierlake.pipelines.query.restore.restore`."""
         from tierlake.pipelines.query.restore import restore
 
-        return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
+        return restore(self._handle, self._one(key, "restore_many"), days=days, speed=speed, dry_run=dry_run)
 
     def restore_many(
         self, keys: Keys, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
@@ -972,6 +972,16 @@ class Dataset:
         )
 
     # -- helpers ------------------------------------------------------------------------------------------------------
+
+    def _one(self, key: str | PartitionKey, plural: str) -> PartitionKey:
+        """The partition of an argument that names one; of a range or pattern, what it means if such a one is there."""
+        exact = Selection.of(key).exact(self.spec)
+        if exact is not None:
+            return exact[0]
+        named = _key(key)
+        if named not in self._handle.table.snapshot().by_partition((named,)):
+            raise SpecError(f"{key} may name several partitions", hint=f"Dataset.{plural} takes ranges and patterns")
+        return named
 
     def _some(self, keys: Keys | None) -> tuple[PartitionKey, ...] | None:
         """The partitions of an argument: exact keys as they are, others as the table has them; None is all."""

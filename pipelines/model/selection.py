@@ -57,10 +57,12 @@ class KeyText:
     Attributes:
         text: The whole of it.
         terms: Column and text of each value, still encoded.
+        key: The partition with just these texts as its values.
     """
 
     text: str
     terms: tuple[tuple[str, str], ...]
+    key: PartitionKey
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -73,12 +75,7 @@ class KeyText:
         if len(set(key.columns)) < len(key.columns):
             raise SpecError(f"{text!r} names a column twice", hint="give several keys instead: they add up")
         segments = text.strip("/").split("/") if text else []
-        return cls(text, tuple((name, value) for name, _, value in (one.partition("=") for one in segments)))
-
-    @property
-    def key(self) -> PartitionKey:
-        """The partition with just these texts as its values."""
-        return PartitionKey(tuple((column, unescape_value(value)) for column, value in self.terms))
+        return cls(text, tuple((name, value) for name, _, value in (one.partition("=") for one in segments)), key)
 
     @property
     def is_plain(self) -> bool:
@@ -87,8 +84,10 @@ class KeyText:
 
     def is_exact(self, spec: DatasetSpec) -> bool:
         """Whether it can name but one partition. A key with columns that the dataset lacks counts as one."""
-        columns = {column for column, _ in self.terms}
-        return self.is_plain and not (columns and columns < set(spec.partition.columns))
+        if not self.is_plain:
+            return False
+        by = spec.partition.columns
+        return self.key.columns == by or not self.terms or not set(self.key.columns) < set(by)
 
     def among(
         self, spec: DatasetSpec, schema: pa.Schema | None, candidates: Collection[PartitionKey]

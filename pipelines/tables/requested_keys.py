@@ -15,6 +15,7 @@ from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
 from tierlake.pipelines.model.selection import KeyText
 from tierlake.pipelines.model.time_window import is_key, key_named_by
+from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -56,18 +57,19 @@ def selected(
     """
     known = set(candidates)
     chosen = known if not selection.keys else set()
-    for key in selection.keys:
-        text = KeyText.parse(key) if isinstance(key, str) else None
-        if text is not None and not text.is_exact(spec):
-            matching = text.among(spec, schema, known)
-            if not matching:
-                raise _no_match(spec, text.text, known, which)
-            chosen.update(matching)
-            continue
-        one = key if isinstance(key, PartitionKey) else KeyText.parse(key).key
-        if one not in known and (error := absent(one)) is not None:
-            raise error
-        chosen.add(one)
+    with collector_paused():
+        for key in selection.keys:
+            text = key if isinstance(key, PartitionKey) else KeyText.parse(key)
+            if isinstance(text, KeyText) and not text.is_exact(spec):
+                matching = text.among(spec, schema, known)
+                if not matching:
+                    raise _no_match(spec, text.text, known, which)
+                chosen.update(matching)
+                continue
+            one = text.key if isinstance(text, KeyText) else text
+            if one not in known and (error := absent(one)) is not None:
+                raise error
+            chosen.add(one)
     lies_within = selection.within(spec)
     if lies_within is not None:
         chosen = {key for key in chosen if lies_within(key)}
