@@ -54,13 +54,19 @@ def ls(
         return
     catalog = opened.partitions(as_of=as_of, keys=None if chosen is None else opened.select(chosen))
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
-    if not list(catalog) and (dropped := opened.dropped) is not None:
-        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
+    if not list(catalog):
+        _note_drop(session, opened)
     session.out.emit(document, catalog.render)
+
+
+def _note_drop(session: Session, opened: Dataset) -> None:
+    if (dropped := opened.dropped) is not None:
+        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
 
 
 def _list_undoable(session: Session, opened: Dataset, chosen: Selection | None) -> None:
     waiting = opened.undoable(chosen, classes=True)
+    _note_drop(session, opened)
     files, size = sum(one.files for one in waiting), sum(one.bytes for one in waiting)
     total = {"partitions": len(waiting), "files": files, "bytes": size}
     if not waiting:

@@ -179,7 +179,7 @@ class UndoSummary(_DoneInPart):
 
     Attributes:
         results: Of each partition that is back, or would be, in key order.
-        lost: Partitions that match as well and left so long ago that nothing brings them back.
+        lost: Partitions that match as well and left for good: their grace is over, or undo was given up.
         dry_run: True where the checks alone were made.
     """
 
@@ -226,7 +226,7 @@ class UndoSummary(_DoneInPart):
         so = len(self.results) - len(came)
         parts += [f"of {so:,} nothing was taken out, or all is back already"] if so else []
         parts += [f"{len(self.failed):,} cannot come back"] if self.failed else []
-        parts += [f"{len(self.lost):,} more that match left too long ago"] if self.lost else []
+        parts += [f"{len(self.lost):,} more that match left for good"] if self.lost else []
         return ", ".join(parts)
 
     def __str__(self) -> str:
@@ -285,6 +285,7 @@ class KeyChanges(_DoneInPart):
         number = len(self.changed)
         state = "would be" if self.dry_run else "is" if number == 1 else "are"
         parts = [f"{formatting.partitions(number)} {state} {self.WORDS[self.operation]}"] if number else []
-        parts += [f"{len(self.unchanged):,} were so already"] if self.unchanged else []
+        already = len(self.unchanged)
+        parts += [f"{already:,} {'was' if already == 1 else 'were'} so already"] if already else []
         parts += [f"{len(self.failed):,} {'would fail' if self.dry_run else 'failed'}"] if self.failed else []
         return ", ".join(parts if number else ["nothing changed", *parts])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from tierlake.connector.errors import AccessDenied
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.metastore.removal import settled
 from tierlake.pipelines.query.placement import MISSING
@@ -33,6 +35,8 @@ Removed: TypeAlias = "tuple[RemovalRecord, RemovedPartition]"
 """A partition with the removal that took it out."""
 
 _FEW_FOLDERS = 4
+
+logger = logging.getLogger("tierlake.pipelines")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +144,19 @@ def described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
     )
 
 
-def classes_of(handle: Handle, removed: Sequence[RemovedPartition]) -> list[str]:
-    """The storage classes of the files of partitions that left, in words, by a listing of the store."""
+def classes_of(handle: Handle, removed: Sequence[RemovedPartition]) -> list[str | None]:
+    """The storage classes of the files of partitions that left, in words, by a listing of the store.
+
+    None where its versions may not be listed.
+    """
+    try:
+        return _listed_classes(handle, removed)
+    except AccessDenied as error:
+        logger.warning("the classes of what can be undone may not be seen: %s", error)
+        return [None] * len(removed)
+
+
+def _listed_classes(handle: Handle, removed: Sequence[RemovedPartition]) -> list[str | None]:
     root = handle.table.root
     files = [file for gone in removed for file in gone.files]
     plain = listed(handle.fs, root, [file.path for file in files if file.version_id is None])

@@ -87,7 +87,7 @@ def test_what_left_too_long_ago_is_counted_or_refused(dataset: Dataset) -> None:
     dataset.plan_expiry(LATER, keys="date=2013-01-03").apply().raise_failures()
     summary = dataset.undo_many("date=2013-01*")
     assert ([one.key for one in summary.changed], summary.lost) == (["date=2013-01-03"], tuple(keys(JANUARY[:2])))
-    assert "2 more that match left too long ago" in str(summary)
+    assert "2 more that match left for good" in str(summary)
     refused = dataset.undo_many("date=2013-01-01..2013-01-02")
     assert set(refused.codes.values()) == {"policy_refused"}
     assert refused.failed.keys() == set(keys(JANUARY[:2]))
@@ -117,7 +117,7 @@ def test_holds_of_a_range_are_one_act(dataset: Dataset) -> None:
     assert dataset.hold("date=2013-01-02", reason="audit")
     changes = dataset.hold_many("date=2013-01*", reason="audit")
     assert (len(changes.changed), changes.unchanged) == (7, ("date=2013-01-02",)), "expired ones are held too"
-    assert str(changes) == "7 partitions are held, 1 were so already"
+    assert str(changes) == "7 partitions are held, 1 was so already"
     assert not dataset.hold("date=2013-01*", reason="audit")
     assert dataset.plan_expiry(LATER, keys="date=2013-01*").steps == ()
     assert len([entry for entry in dataset.history() if entry.operation == "hold"]) == 2
