@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.records import RemovedPartition
     from tierlake.pipelines.tables.snapshot import Commit, Snapshot
 
-__all__ = ["bring_back", "bring_back_checked", "nothing_to_do", "undo", "undo_expiry", "undo_removal", "undo_run"]
+__all__ = [
+    "bring_back",
+    "bring_back_checked",
+    "nothing_to_do",
+    "record_back",
+    "undo",
+    "undo_expiry",
+    "undo_removal",
+    "undo_run",
+]
 
 
 def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
@@ -274,21 +283,8 @@ def bring_back(
         CommitConflict: Another writer changed these partitions after `snapshot`.
         PolicyRefused: A vacuum was faster.
     """
-    at = handle.clock.now()
     first, *others = (gone.key for gone in partitions)
-    written = handle.journal.write(
-        UndoRecord(
-            id=handle.journal.new_id(at),
-            at=at,
-            run_id=run_id,
-            state="begun",
-            key=first,
-            more_keys=tuple(others),
-            removal=record.id,
-            files=sum(len(gone.files) for gone in partitions),
-            bytes=sum(gone.bytes for gone in partitions),
-        )
-    )
+    written = handle.journal.write(_record_of(handle, record, partitions, run_id, "begun"))
     try:
         # after our own record is there: a vacuum reads it once its own is
         check_not_ended(handle, record, partitions)
@@ -307,7 +303,45 @@ def bring_back(
         raise too_late(first)
 
 
-def _named(first: str, others: Sequence[str]) -> str:
+def record_back(
+    handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition], run_id: str | None
+) -> frozenset[str]:
+    """Write down that partitions came back by an undo that failed on its way, as objects of a plain table may.
+
+    Returns:
+        Those that no record had yet.
+    """
+    undone = handle.journal.undone(record.id)
+    new = [gone for gone in partitions if (record.id, gone.key) not in undone]
+    if new:
+        with after_commit(f"the journal could not be told that {_named(new[0].key, new[1:])} back"):
+            handle.journal.write(_record_of(handle, record, new, run_id, "done"))
+    return frozenset(gone.key for gone in new)
+
+
+def _record_of(
+    handle: Handle,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    run_id: str | None,
+    state: Literal["begun", "done"],
+) -> UndoRecord:
+    at = handle.clock.now()
+    first, *others = (gone.key for gone in partitions)
+    return UndoRecord(
+        id=handle.journal.new_id(at),
+        at=at,
+        run_id=run_id,
+        state=state,
+        key=first,
+        more_keys=tuple(others),
+        removal=record.id,
+        files=sum(len(gone.files) for gone in partitions),
+        bytes=sum(gone.bytes for gone in partitions),
+    )
+
+
+def _named(first: str, others: Sequence[object]) -> str:
     return f"{first} and {len(others):,} more are" if others else f"{first} is"
 
 

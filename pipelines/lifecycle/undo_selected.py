@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoSummary
-from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do
+from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do, record_back
 from tierlake.pipelines.lifecycle.undoable import classes_of, described, newest_removals, still_waiting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.requested_keys import selected, unknown
@@ -195,7 +195,22 @@ def _undone(
             seen = bringing(dry_run=True)
         except LakeError:
             raise error from None
-        # objects of a plain table go one by one: some may be back
         failures.update({**{one.key: error for one in seen if one.dry_run}, **refused})
-        return [one for one in seen if not one.dry_run]
+        return _came_by_themselves(handle, record, partitions, [one for one in seen if not one.dry_run], run_id)
     raise AssertionError  # the last attempt raises
+
+
+def _came_by_themselves(
+    handle: Handle,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    back: Sequence[UndoResult],
+    run_id: str | None,
+) -> Sequence[UndoResult]:
+    """What is back though the undo failed: objects of a plain table go one by one."""
+    if handle.table.is_atomic or not back:
+        return back
+    keys = {one.key for one in back}
+    new = record_back(handle, record, [gone for gone in partitions if gone.key in keys], run_id)
+    came = {"changed": True, "operation": "expire" if record.operation == "expire" else "replace"}
+    return [one.model_copy(update=came) if one.key in new else one for one in back]

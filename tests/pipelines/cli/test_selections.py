@@ -80,6 +80,7 @@ def test_24_partitions_take_one_undo(lake):
     assert lake("verify", lake.uri).code == 0
 
 
+@pytest.mark.slow
 def test_done_in_part_exits_3_and_lists_each_failure(lake, tmp_path):
     lake("expire", lake.uri, "--as-of", TODAY, "--yes")
     (tmp_path / "again.csv").write_text("at,origin,amount\n2013-01-02T01:00:00Z,JFK,7\n")

@@ -9,20 +9,21 @@ import pyarrow as pa
 import pytest
 
 from tests.ledger import recording
-from tests.pipelines.samples import Offset, daily_spec, days_in, rows
+from tests.pipelines.samples import Offset, daily_spec, days_in, meddled, rows
+from tierlake.connector.errors import AccessDenied
 from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines import Selection
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import PartialFailure, PolicyRefused, SpecError, UnknownPartition
+from tierlake.pipelines.lifecycle.undo_selected import undo_selected
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.tables.plain_objects import PlainObjects
 
 JANUARY = [f"2013-01-{day:02d}" for day in range(1, 9)]
 DAYS = [*JANUARY, "2013-03-01", "2013-03-02"]
 LATER = "2013-06-15"
 """On this day January is past retention, and so are the days of March."""
-
-pytestmark = pytest.mark.each_value
 
 
 @pytest.fixture(params=["delta", "parquet"])
@@ -72,6 +73,7 @@ def test_what_cannot_come_back_is_listed_and_keeps_nothing_else(dataset: Dataset
     assert dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_removals_of_both_kinds_come_back_together(dataset: Dataset) -> None:
     before = days_in(dataset)
     dataset.ingest(rows(["2013-03-01"], each=1), run_key="wrong")
@@ -80,6 +82,7 @@ def test_removals_of_both_kinds_come_back_together(dataset: Dataset) -> None:
     assert days_in(dataset) == before
 
 
+@pytest.mark.slow
 def test_what_left_too_long_ago_is_counted_or_refused(dataset: Dataset) -> None:
     dataset.plan_expiry(LATER, keys="date=2013-01-01..2013-01-02").apply().raise_failures()
     clock = dataset._handle.clock
@@ -128,6 +131,7 @@ def test_holds_of_a_range_are_one_act(dataset: Dataset) -> None:
         dataset.release("date=2012*")
 
 
+@pytest.mark.slow
 def test_a_retention_of_many_leaves_longer_ones_alone(dataset: Dataset) -> None:
     assert dataset.retain("date=2013-01-03", until="2020-01-01")
     changes = dataset.retain_many("date=2013-01*", until="2015-01-01")
@@ -139,6 +143,7 @@ def test_a_retention_of_many_leaves_longer_ones_alone(dataset: Dataset) -> None:
     assert len(dataset.plan_expiry(LATER).refused) == 8
 
 
+@pytest.mark.slow
 def test_plans_explanations_reads_and_restores_of_a_part(dataset: Dataset) -> None:
     tiering = dataset.plan_tiering("2013-04-10", keys="date=2013-03*")
     assert sorted(one.key for one in (*tiering.steps, *tiering.refused)) == keys(DAYS[-2:])
@@ -202,6 +207,7 @@ def test_hours_of_the_autumn_night_and_odd_values_in_two_dimensions(make_bucket,
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table_format", ["delta", "parquet"])
 def test_requests_go_by_acts_not_by_partitions(server, make_bucket, tmp_path, table_format) -> None:
     counts: dict[str, list[int]] = {}
@@ -226,3 +232,41 @@ def test_requests_go_by_acts_not_by_partitions(server, make_bucket, tmp_path, ta
     assert counts["release"][0] == counts["release"][1], counts
     of_object = 5 if table_format == "parquet" else 0  # each object of a plain table comes back by itself
     assert counts["undo"][1] - counts["undo"][0] <= 8 * of_object, counts
+
+
+@pytest.mark.slow
+def test_who_ingests_meanwhile_loses_nothing_and_keeps_nothing_else(dataset: Dataset) -> None:
+    dataset.plan_expiry(LATER).apply().raise_failures()
+    handle = meddled(dataset, before=lambda: dataset.ingest(rows(JANUARY[:1], each=1), run_key="again"))
+    summary = undo_selected(handle, Selection.of("date=2013-01*"))
+    assert summary.failed.keys() == {"date=2013-01-01"}
+    assert len(summary.results) == 7
+    assert days_in(dataset) == {"2013-01-01": 1, **dict.fromkeys(JANUARY[1:], 3)}
+    assert dataset.verify().ok
+
+
+@pytest.mark.slow
+def test_of_a_plain_table_that_stopped_on_its_way_the_rest_comes_back(make_bucket, fs, monkeypatch) -> None:
+    bucket = make_bucket(versioned=True)
+    dataset = Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
+    dataset.ingest(rows(JANUARY, each=3))
+    dataset.plan_expiry(LATER).apply().raise_failures()
+    real = PlainObjects.bring_back
+
+    def failing(objects, replaced, staged):
+        if "2013-01-05" in staged.file.path:
+            raise AccessDenied("not today")
+        real(objects, replaced, staged)
+
+    monkeypatch.setattr(PlainObjects, "bring_back", failing)
+    summary = dataset.undo_many("date=2013-01*")
+    assert "date=2013-01-05" in summary.failed
+    there = set(days_in(dataset))
+    assert {one.key for one in summary.results} == set(keys(there)), "what is back is told, and nothing else"
+    assert summary.failed.keys() == set(keys(JANUARY)) - set(keys(there))
+    (undone,) = [entry for entry in dataset.history() if entry.operation == "undo"]
+    assert set(undone.keys) == {one.key for one in summary.changed} == set(keys(there)), "and the history has it"
+    monkeypatch.undo()
+    assert dataset.undo_many("date=2013-01*").ok
+    assert days_in(dataset) == dict.fromkeys(JANUARY, 3)
+    assert dataset.verify().ok
