@@ -135,35 +135,33 @@ def test_each_command_takes_a_range(lake, table_format):
     }
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("ls", "date=2013-02*"), 1, "matches date=2013-02*"),
-        (("ls", "date=2013-02*"), 1, "next to it: "),
-        (("ls", "dat=2013-02*"), 1, "'date'"),
-        (("ls", "2013-02*"), 2, "date=2013-07-04"),
-        (("hold", "date=2013-02..2013-01", "--reason", "x"), 1, "write date=2013-01..2013-02"),
-        (("hold", "--reason", "x"), 2, "name partitions"),
-        (("undo", "date=2013-01*"), 0, ""),
-        (("undo", "date=2014*"), 1, "that can be undone that matches date=2014*"),
-        (("undo",), 2, "name partitions (KEY), or an ingest"),
-        (("undo", "date=2013-01*", "--run", "x"), 2, "name partitions (KEY), or an ingest"),
-        (("tier", "date=2014-01-01..", "--yes"), 1, "matches date=2014-01-01.."),
-        (("ls", "--since", "2014-01-01"), 1, "since 2014-01-01"),
-        (("ls", "--since", "2013-02-01", "--until", "2013-01-01"), 1, "before it begins"),
-        (("ls", "--expired", "--as-of", TODAY), 2, "--as-of"),
-        (("compact", "date=2014*"), 1, ""),
-        (("restore", "date=2014*"), 1, "2014"),
-        (("explain", "date=2014*"), 1, "2014"),
-    ],
-)
-@pytest.mark.parametrize("table_format", ["delta"])
+WRONG = [
+    (("ls", "date=2013-02*"), 1, "matches date=2013-02*"),
+    (("ls", "date=2013-02*"), 1, "next to it: "),
+    (("ls", "dat=2013-02*"), 1, "'date'"),
+    (("ls", "2013-02*"), 2, "date=2013-07-04"),
+    (("hold", "date=2013-02..2013-01", "--reason", "x"), 1, "write date=2013-01..2013-02"),
+    (("hold", "--reason", "x"), 2, "name partitions"),
+    (("undo", "date=2013-01*"), 0, ""),
+    (("undo", "date=2014*"), 1, "that can be undone that matches date=2014*"),
+    (("undo",), 2, "name partitions (KEY), or an ingest"),
+    (("undo", "date=2013-01*", "--run", "x"), 2, "name partitions (KEY), or an ingest"),
+    (("tier", "date=2014-01-01..", "--yes"), 1, "matches date=2014-01-01.."),
+    (("ls", "--since", "2014-01-01"), 1, "since 2014-01-01"),
+    (("ls", "--since", "2013-02-01", "--until", "2013-01-01"), 1, "before it begins"),
+    (("ls", "--expired", "--as-of", TODAY), 2, "--as-of"),
+    (("compact", "date=2014*"), 1, ""),
+    (("restore", "date=2014*"), 1, "2014"),
+    (("explain", "date=2014*"), 1, "2014"),
+]
+"""A command, how it ends, and what it says on stderr."""
+
+
 @pytest.mark.slow
-def test_what_matches_nothing_is_an_error_that_names_it(lake, arguments, code, words):
-    command, *others = arguments
-    answer = lake(command, lake.uri, *others)
-    assert answer.code == code, answer.err
-    assert words in answer.err.replace("\n", " ")
+def test_what_matches_nothing_is_an_error_that_names_it(lake):
+    for (command, *others), code, words in WRONG:
+        answer = lake(command, lake.uri, *others)
+        assert (answer.code, words in answer.err.replace("\n", " ")) == (code, True), (command, others, answer.err)
 
 
 @pytest.mark.slow
