@@ -47,6 +47,8 @@ def undo(
 
     A partition that cannot come back does not keep the others: it is listed, and the exit code is 3. With --run, all
     that the ingest replaced comes back, or nothing does.
+
+    One exact KEY is answered with that partition's result, all else with a summary (with --json, one document of all).
     """
     if (chosen is None) == (run is None):
         raise click.UsageError("name partitions (KEY), or an ingest (--run RUN_KEY)", click.get_current_context())
@@ -82,6 +84,8 @@ def hold(
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up. Expired
     partitions count as long as they can be undone. All of them are held at once, or none is.
+
+    One exact KEY is answered with that partition's state, all else with a summary (with --json, one document of all).
     """
     keys, opened = options.named(chosen), session.dataset(dataset)
     changes = opened.hold_many(keys, reason=reason, dry_run=dry_run)

@@ -29,6 +29,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, get_args
 
 from tierlake.connector.nearest import did_you_mean
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey, typed, unescape_value
 from tierlake.pipelines.model.time_window import Every, as_instant, start_of_key, window_of
@@ -144,6 +145,7 @@ class Selection:
     until: datetime | date | str | None = None
 
     @classmethod
+    @reporting
     def of(cls, keys: Keys | None) -> Selection:
         """The selection that any form of an argument stands for; None is all.
 
@@ -195,6 +197,7 @@ class Selection:
                 others.append(replace(self, keys=(key,)))
         return replace(self, keys=tuple(exact)) if exact else None, others
 
+    @reporting
     def within(self, spec: DatasetSpec) -> Callable[[PartitionKey], bool] | None:
         """Whether a partition's window lies in the span; None where all do.
 
