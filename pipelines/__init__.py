@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from tierlake.pipelines.lifecycle.plan import load_plan
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.selection import Selection
 from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from tierlake.pipelines.dataset import Dataset
 
-__all__ = ["Dataset", "DatasetSpec", "PartitionKey", "load_plan"]
+__all__ = ["Dataset", "DatasetSpec", "PartitionKey", "Selection", "load_plan"]
 
 if not TYPE_CHECKING:
 

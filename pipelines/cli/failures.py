@@ -16,7 +16,7 @@ from tierlake.pipelines.errors import PartialFailure, PolicyRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ExitCode", "Failure"]
+__all__ = ["ExitCode", "Failure", "exit_code_of"]
 
 
 class ExitCode(IntEnum):
@@ -28,6 +28,20 @@ class ExitCode(IntEnum):
     PARTIAL = 3
     REFUSED = 4
     INTERRUPTED = 130  # as shells count what SIGINT ended
+
+
+def exit_code_of(codes: Mapping[str, str], *, done: int) -> ExitCode:
+    """How a command ends that did something to several partitions.
+
+    Args:
+        codes: The error code of each that failed.
+        done: How many are as they were wanted.
+    """
+    if not codes:
+        return ExitCode.DONE
+    if done:
+        return ExitCode.PARTIAL
+    return ExitCode.REFUSED if set(codes.values()) == {PolicyRefused.code} else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)

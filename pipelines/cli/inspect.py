@@ -15,7 +15,9 @@ from tierlake.pipelines.runtime import formatting
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from tierlake.pipelines.dataset import Dataset
     from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.query.catalog import PartitionInfo
 
@@ -26,29 +28,67 @@ _KEYS_SHOWN = 3
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
+@click.option("--expired", is_flag=True, help="What was expired or replaced and can be undone instead, and until when.")
 @options.as_of
 @with_session
-def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
-    from tierlake.pipelines.errors import UnknownPartition
-    from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.query.catalog import Catalog
+def ls(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    expired: bool,
+    as_of: str | None,
+) -> None:
+    """List the partitions: rows, files, size, storage class, tier, age and cost.
 
+    With KEY only some of them: a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'). A
+    column that KEY leaves out may have any value, and several KEYs add up. Where no partition matches, that is an
+    error.
+    """
     opened = session.dataset(dataset)
-    catalog = opened.partitions(as_of=as_of)
-    if key is not None:
-        requested = PartitionKey.parse(key).items
-        chosen = [part for part in catalog if part.key.items[: len(requested)] == requested]
-        if not chosen:
-            by = ", ".join(opened.spec.partition.columns) or "nothing"
-            message = f"no partition of {opened.uri} begins with {key}: it is partitioned by {by}"
-            raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
-        catalog = Catalog(chosen, as_of=catalog.as_of)
+    if expired:
+        if as_of is not None:
+            raise click.UsageError("graces go by the server's clock: --expired takes no --as-of")
+        _list_undoable(session, opened, chosen)
+        return
+    catalog = opened.partitions(as_of=as_of, keys=None if chosen is None else opened.select(chosen))
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
-    if not list(catalog) and (dropped := opened.dropped) is not None:
-        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
+    if not list(catalog):
+        _note_drop(session, opened)
     session.out.emit(document, catalog.render)
+
+
+def _note_drop(session: Session, opened: Dataset) -> None:
+    if (dropped := opened.dropped) is not None:
+        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
+
+
+def _list_undoable(session: Session, opened: Dataset, chosen: Selection | None) -> None:
+    waiting = opened.undoable(chosen, classes=True)
+    _note_drop(session, opened)
+    files, size = sum(one.files for one in waiting), sum(one.bytes for one in waiting)
+    total = {"partitions": len(waiting), "files": files, "bytes": size}
+    if not waiting:
+        session.out.emit({"undoable": [], "total": total}, "nothing can be undone")
+        return
+    rows = (
+        (
+            one.key or "(all)",
+            one.operation,
+            f"{one.removed_at:%Y-%m-%d %H:%M}",
+            f"{one.undo_until:%Y-%m-%d %H:%M}",
+            formatting.count(one.files),
+            formatting.size(one.bytes),
+            one.storage_class or "-",
+            one.reason,
+        )
+        for one in waiting
+    )
+    headings = ["key", "what", "when", "undo until", ">files", ">size", "class", "why"]
+    footer = (formatting.partitions(len(waiting)), "", "", "", formatting.count(files), formatting.size(size), "", "")
+    document = {"undoable": list(waiting), "total": total}
+    session.out.emit(document, lambda: formatting.table_text(headings, rows, footer=footer))
 
 
 @click.command()
@@ -92,18 +132,30 @@ def show(session: Session, dataset: str) -> None:
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
 @options.as_of
 @with_session
-def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
+def explain(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    as_of: str | None,
+) -> None:
     """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it.
 
-    Without KEY: what comes next for each partition, as a table.
+    With a range, a pattern or several KEYs: a sentence for each partition. Without KEY: what comes next for each
+    partition, as a table.
     """
     opened = session.dataset(dataset)
-    if key is not None:
-        explanation = opened.explain(key, as_of=as_of)
-        session.out.emit(explanation, str(explanation))
+    if chosen is not None:
+        one = chosen.exact(opened.spec)
+        if one is not None and len(one) == 1:
+            explanation = opened.explain(one[0], as_of=as_of)
+            session.out.emit(explanation, str(explanation))
+            return
+        explanations = opened.explain_many(chosen, as_of=as_of)
+        session.out.emit(list(explanations), "\n".join(map(str, explanations)))
         return
     outlooks = [_Outlook.of(opened.spec, part) for part in opened.partitions(as_of=as_of)]
     rows = (

@@ -15,13 +15,14 @@ from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from tierlake.pipelines.maintenance.erase import EraseReport
+    from tierlake.pipelines.model.selection import Selection
 
 __all__ = ["compact", "erase"]
 
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
 @click.option("--sort-by", metavar="COLUMN", multiple=True, help="Sort rows within each file; rewrites all files.")
 @click.option(
     "--level",
@@ -35,14 +36,14 @@ __all__ = ["compact", "erase"]
 def compact(
     session: Session,
     dataset: str,
-    key: str | None,
     *,
+    chosen: Selection | None,
     sort_by: tuple[str, ...],
     compression_level: int | None,
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Put the small files of partition KEY, or of all partitions, together.
+    """Put the small files of partitions together: of all, or of KEY (a partition, a range, a pattern).
 
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
@@ -51,7 +52,7 @@ def compact(
 
     with connected(scheduler) as client:
         result = session.dataset(dataset).compact(
-            key,
+            chosen,
             sort_by=sort_by or None,
             compression_level=compression_level,
             dry_run=dry_run,

@@ -285,7 +285,7 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
         # an undo that resumes finds the record, and reports that it came too late
         is_refused = is_dead and handle.journal.swap(undo, undo.model_copy(update={"state": "refused"}))
         if undo.state != "refused" and not is_refused:
-            coming.add((undo.removal, undo.key))
+            coming.update((undo.removal, key) for key in undo.keys)
     return coming
 
 

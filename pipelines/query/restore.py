@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tierlake.connector.objects.restore import RestoreStatus
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.query.placement import PlacedFile
+    from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
     from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "archived_among",
     "refusal",
     "restore",
+    "restore_many",
     "statuses",
     "unreadable",
     "wait_until_readable",
@@ -115,23 +116,49 @@ def restore(
         InvalidSetting: `days` or `speed` is invalid.
         UnsupportedByServer: The server has no restore; nothing is archived there.
     """
+    return restore_many(handle, [key], days=days, speed=speed, dry_run=dry_run)[0]
+
+
+def restore_many(
+    handle: Handle, keys: Sequence[PartitionKey], *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
+) -> tuple[RestoreResult, ...]:
+    """Request the archived files of partitions of the table, all at once; see `restore`.
+
+    Raises:
+        UnknownPartition: The table does not have one of them.
+    """
     snapshot = handle.table.snapshot()
-    part = placed(handle, snapshot, [key]).get(key)
-    if part is None:
-        raise unknown(handle.spec, snapshot, key)
-    archived = _archived(handle, part.files)
-    before = statuses(handle, archived)
-    requested = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
+    parts = placed(handle, snapshot, keys)
+    absent = next((key for key in keys if key not in parts), None)
+    if absent is not None:
+        raise unknown(handle.spec, snapshot, absent)
+    archived = [(key, file) for key in keys for file in _archived(handle, parts[key].files)]
+    before = statuses(handle, [file for _, file in archived])
     after = before if dry_run else _requested(handle, before, days, speed)
-    ready = len(part.files) - len(archived) + sum(status.readable for status in after)
+    seen: dict[PartitionKey, list[tuple[PlacedFile, RestoreStatus, RestoreStatus]]] = {}
+    for (key, file), was, now in zip(archived, before, after, strict=True):
+        seen.setdefault(key, []).append((file, was, now))
+    return tuple(_restored(parts[key], seen.get(key, ()), days=days, speed=speed, dry_run=dry_run) for key in keys)
+
+
+def _restored(
+    part: PlacedPartition,
+    archived: Sequence[tuple[PlacedFile, RestoreStatus, RestoreStatus]],
+    *,
+    days: int,
+    speed: Speed,
+    dry_run: bool,
+) -> RestoreResult:
+    """The result of one partition, from the status of each archived file before and after."""
+    requested = [file for file, before, _ in archived if before.state == "archived"]
     return RestoreResult(
-        key=key,
+        key=part.key,
         days=days,
         speed=speed,
         files=len(part.files),
         archived=len(requested),
-        in_progress=sum(status.state == "in progress" for status in after),
-        readable=ready,
+        in_progress=sum(after.state == "in progress" for _, _, after in archived),
+        readable=len(part.files) - len(archived) + sum(after.readable for _, _, after in archived),
         bytes=sum(file.live.size for file in requested),
         dry_run=dry_run,
     )
