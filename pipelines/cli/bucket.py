@@ -21,10 +21,10 @@ _YAML = (".yaml", ".yml")
 
 @click.group()
 def bucket() -> None:
-    """A bucket as it should be: encrypted, closed, owned, cleaned up, and moved to tiers.
+    """A bucket as it should be: encrypted, closed, owned, cleaned up.
 
-    SPEC.yaml describes it; a BUCKET's name alone stands for the defaults. Both take --json, --profile and
-    --endpoint-url after their names.
+    SPEC.yaml describes it, with what moves objects to tiers; a BUCKET's name alone stands for the defaults. Both take
+    --json, --endpoint-url and --profile after their names.
     """
 
 

@@ -16,9 +16,9 @@ __all__ = ["doctor"]
 @click.option("--bucket", metavar="NAME", help="Try below a temporary prefix of it. [default: in buckets of its own]")
 @with_session
 def doctor(session: Session, *, bucket: str | None) -> ExitCode:
-    """Try what the server can do, and compare it with its profile; nothing of it stays.
+    """Try what the server can do, and compare it with its profile.
 
-    Exits 1 where the server does not do what its profile says: those rows are marked.
+    Nothing of it stays. Exits 1 where the server does not do what its profile says: those rows are marked.
     """
     from tierlake.connector.doctor.report import diagnose
 

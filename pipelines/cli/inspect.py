@@ -30,7 +30,7 @@ _KEYS_SHOWN = 3
 @options.as_of
 @with_session
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
+    """List the partitions: rows, files, size, class, tier, age, cost. With KEY, only those that begin so."""
     from tierlake.pipelines.errors import UnknownPartition
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.query.catalog import Catalog
@@ -96,9 +96,9 @@ def show(session: Session, dataset: str) -> None:
 @options.as_of
 @with_session
 def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it.
+    """Say why a partition is where it is, and what happens next.
 
-    Without KEY: what comes next for each partition, as a table.
+    It says when, at what cost, and what blocks it. Without KEY: what comes next for each partition, as a table.
     """
     opened = session.dataset(dataset)
     if key is not None:
@@ -128,7 +128,10 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
-    """Say what happened to a dataset: ingests, moves, expiries, undos, holds, deletions: why, and by whom."""
+    """Say what happened to a dataset: when, why, and by whom.
+
+    Ingests, moves, expiries, undos, holds and deletions, newest first.
+    """
     entries = session.dataset(dataset).history(limit)
     rows = (
         (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.failures import ExitCode
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.errors import PolicyRefused
@@ -23,13 +24,13 @@ __all__ = ["apply", "diff", "expire", "plan", "tier"]
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["tiering", "expiry"]))
+@click.argument("what", type=Choice(["tiering", "expiry"]))
 @options.dataset
 @options.as_of
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for `tierlake apply`.")
 @with_session
 def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: Path | None) -> None:
-    """Say what a policy would move or expire, what that costs and what it saves. Changes nothing."""
+    """Say what a policy would move or expire, and what that saves. Changes nothing."""
     opened = session.dataset(dataset)
     made = opened.plan_tiering(as_of=as_of) if what == "tiering" else opened.plan_expiry(as_of=as_of)
     session.out.emit(made, made.__str__)
@@ -43,7 +44,7 @@ def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: P
 @options.as_of
 @with_session
 def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
-    """Say how a description differs from what is stored with its dataset, and what it would do. Changes nothing.
+    """Say how a description differs from the stored one. Shows what it would do, and changes nothing.
 
     SPEC.yaml is the desired state: a field that it leaves out means the default, but for `format` and `partition`.
     Exits 0 where nothing differs, 1 where something does, as diff does.
@@ -62,7 +63,7 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
 @options.yes
 @with_session
 def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: bool, yes: bool) -> int:
-    """Do what a saved plan says, or make a description the one that is stored with its dataset.
+    """Do what a saved plan says, or store a changed description.
 
     The two are told apart by what they are: a plan is what `tierlake plan ... --out` wrote, all else is a description.
 
@@ -110,7 +111,7 @@ def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: boo
 @options.yes
 @with_session
 def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, yes: bool) -> int:
-    """Move partitions to the tiers where they belong: plan and apply in one."""
+    """Move partitions to the tiers where they belong. Plan and apply in one."""
     opened = session.dataset(dataset)
     return _applied(session, opened, opened.plan_tiering(as_of=as_of), dry_run=dry_run, yes=yes)
 
@@ -123,7 +124,7 @@ def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, ye
 @options.yes
 @with_session
 def expire(session: Session, dataset: str, *, as_of: str | None, no_undo: bool, dry_run: bool, yes: bool) -> int:
-    """Take partitions that are past retention out of the table: plan and apply in one.
+    """Take partitions that are past retention out of the table. Plan and apply in one.
 
     Readers no longer see them. `undo` brings them back until the grace ends; then `vacuum` deletes the files.
     """

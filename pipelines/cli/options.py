@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 from tierlake.pipelines.cli.trace import command_span, trace
@@ -187,8 +188,8 @@ def text(command: Callable[P, int | None]) -> Callable[P, int | None]:
     for option in (
         click.option("--null", "nulls", metavar="WORD", multiple=True, help="Unquoted, it stands for null."),
         click.option("--encoding", metavar="NAME", help="Of text: latin-1, cp1252, utf-16. [default: utf-8]"),
-        click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of text's numbers."),
-        click.option("--quote", type=click.Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
+        click.option("--decimal", type=Choice([".", ","]), help="The decimal mark of text's numbers."),
+        click.option("--quote", type=Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
         click.option("--delimiter", metavar="CHAR", help="Between fields of CSV; '\\t' is a tab."),
     ):
         command = option(command)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["hold", "release", "restore", "retain", "undo"]
 @options.dry_run
 @with_session
 def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dry_run: bool) -> None:
-    """Bring back what was expired or replaced; possible until its grace ends.
+    """Bring back what was expired or replaced. Possible until its grace ends.
 
     `tierlake history DATASET` shows what can be undone, and until when.
     """
@@ -40,7 +41,7 @@ def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dr
 @options.dry_run
 @with_session
 def hold(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool) -> None:
-    """Forbid that a partition expires or is deleted, whatever the policy says, until `release`."""
+    """Forbid that a partition expires or is deleted. It holds until `release`, whatever the policy says."""
     opened = session.dataset(dataset)
     changed = opened.hold(key, reason=reason, dry_run=dry_run)
     _tell(session, opened, key, "hold", "held", changed=changed, dry_run=dry_run)
@@ -68,7 +69,7 @@ def release(session: Session, dataset: str, key: str, *, reason: str, dry_run: b
 @options.dry_run
 @with_session
 def retain(session: Session, dataset: str, key: str, *, until: str, shorten: bool, reason: str, dry_run: bool) -> None:
-    """Keep a partition longer than its dataset's policy says; one that has expired, once `undo` has brought it back.
+    """Keep a partition longer than the policy says. One that has expired, once `undo` has brought it back.
 
     Only a hold keeps the files of what has expired.
     """
@@ -85,7 +86,7 @@ def retain(session: Session, dataset: str, key: str, *, until: str, shorten: boo
 @click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="How long it stays readable.")
 @click.option(
     "--speed",
-    type=click.Choice(["bulk", "standard", "expedited"]),
+    type=Choice(["bulk", "standard", "expedited"]),
     default="bulk",
     show_default=True,
     help="bulk is the cheapest and takes hours; expedited takes minutes, and does not reach DEEP_ARCHIVE.",
@@ -93,7 +94,7 @@ def retain(session: Session, dataset: str, key: str, *, until: str, shorten: boo
 @options.dry_run
 @with_session
 def restore(session: Session, dataset: str, key: str, *, days: int, speed: Speed, dry_run: bool) -> None:
-    """Ask for a partition in an archived class, so that it can be read; asking again changes nothing."""
+    """Make a partition in an archived class readable. It takes a while; asking again changes nothing."""
     result = session.dataset(dataset).restore(key, days=days, speed=speed, dry_run=dry_run)
     session.out.emit(result, str(result))
 

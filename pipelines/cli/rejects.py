@@ -49,7 +49,7 @@ def rejects(
     dry_run: bool,
     **text: object,
 ) -> None:
-    r"""List the rows that could not be taken, print them with their reasons, or take them again.
+    r"""List the rows that could not be taken, or take them again.
 
     \b
     tierlake rejects DATASET                     files, how many rows, and why

@@ -42,7 +42,7 @@ def compact(
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Put the small files of partition KEY, or of all partitions, together.
+    """Put small files together. Those of partition KEY, or of all partitions.
 
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
@@ -91,7 +91,7 @@ def erase(
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
-    """Delete the rows that match from every partition that holds them (requests to be forgotten).
+    """Delete the rows that match, for good (requests to be forgotten). From every partition that holds them.
 
     The report says what was rewritten and where such rows still are: held partitions, archived classes, rejected rows,
     and old files, which `vacuum` deletes after the grace. Exits 3 where any such row can still be read, or may be; run

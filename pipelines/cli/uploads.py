@@ -21,7 +21,7 @@ __all__ = ["uploads"]
 
 @click.group()
 def uploads() -> None:
-    """Multipart uploads that were begun and not completed: in no listing, and paid for.
+    """Multipart uploads that were begun and not completed. They are in no listing, and paid for.
 
     abort takes --json, --profile and --endpoint-url after its name.
     """
