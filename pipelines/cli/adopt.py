@@ -22,6 +22,7 @@ __all__ = ["adopt"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A YAML file with tiers, retention and more. [default: what the files tell]",
 )
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session

@@ -78,6 +78,7 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 @click.option("--run-key", metavar="K", help="An identity: a second ingest with it changes nothing.")
 @options.text
 @options.dask
+@options.all_rows
 @options.dry_run
 @with_session
 def ingest(
@@ -115,7 +116,6 @@ def ingest(
             text=written,
             engine="dask" if client else "local",
             client=client,
-            progress=session.out.shows_progress,
         )
     session.out.emit(result, _said(result))
 

@@ -11,6 +11,7 @@ from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ _KEYS_SHOWN = 3
 @options.dataset
 @options.optional_key
 @options.as_of
+@options.all_rows
 @with_session
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """List the partitions: rows, files, size, class, tier, age, cost. With KEY, only those that begin so."""
@@ -53,6 +55,7 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
 
 @click.command()
 @options.dataset
+@options.all_rows
 @with_session
 def show(session: Session, dataset: str) -> None:
     """Show a dataset's description, columns and totals."""
@@ -71,6 +74,8 @@ def show(session: Session, dataset: str) -> None:
         "spec": opened.spec,
         "dropped_at": opened.dropped_at,
     }
+    amount = f"{formatting.partitions(total.partitions)}, {formatting.rows(total.rows)}, {formatting.size(total.bytes)}"
+    summary = emphasised(f"{opened.uri}: {amount}, {formatting.monthly(total.monthly_cost)}")
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
         ("partitions", formatting.count(total.partitions)),
@@ -82,7 +87,7 @@ def show(session: Session, dataset: str) -> None:
     if (dropped := opened.dropped) is not None:
         facts.append(("dropped", f"{dropped.at:%Y-%m-%d %H:%M}; {dropped.way_out(opened.uri)}"))
     parts = [
-        opened.uri,
+        summary,
         formatting.table_text(["", ""], facts),
         untold or formatting.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
@@ -94,6 +99,7 @@ def show(session: Session, dataset: str) -> None:
 @options.dataset
 @options.optional_key
 @options.as_of
+@options.all_rows
 @with_session
 def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """Say why a partition is where it is, and what happens next.
@@ -126,6 +132,7 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
 @click.command()
 @options.dataset
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
+@options.all_rows
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
     """Say what happened to a dataset: when, why, and by whom.

@@ -28,6 +28,7 @@ __all__ = ["apply", "diff", "expire", "plan", "tier"]
 @options.dataset
 @options.as_of
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for `tierlake apply`.")
+@options.all_rows
 @with_session
 def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: Path | None) -> None:
     """Say what a policy would move or expire, and what that saves. Changes nothing."""
@@ -42,6 +43,7 @@ def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: P
 @click.command()
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.as_of
+@options.all_rows
 @with_session
 def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
     """Say how a description differs from the stored one. Shows what it would do, and changes nothing.
@@ -59,6 +61,7 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
 @click.argument("what", metavar="PLAN.json|SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reason", default="", help="Of a description: why it changes; the history keeps it.")
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -107,6 +110,7 @@ def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: boo
 @click.command()
 @options.dataset
 @options.as_of
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -120,6 +124,7 @@ def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, ye
 @options.dataset
 @options.as_of
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -158,7 +163,7 @@ def _applied(
     if not session.confirm(f"Do this to {formatting.partitions(len(made.steps))}{without}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
-    result = opened.apply(made, progress=session.out.shows_progress, **more)
+    result = opened.apply(made, **more)
     session.out.emit(result, str(result))
     return _emitted(session, result)
 

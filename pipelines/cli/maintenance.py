@@ -18,6 +18,7 @@ __all__ = ["drop", "undrop", "vacuum", "verify"]
 @options.dataset
 @options.as_of
 @click.option("--repair", is_flag=True, help="Mend a wrong storage class or a lost encryption; never deletes anything.")
+@options.all_rows
 @with_session
 def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -> ExitCode:
     """Check that all that is committed is there, and as it should be.

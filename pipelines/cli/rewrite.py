@@ -30,6 +30,7 @@ __all__ = ["compact", "erase"]
     help="Compression level (zstd: up to 22); rewrites all files.",
 )
 @options.dask
+@options.all_rows
 @options.dry_run
 @with_session
 def compact(
@@ -57,7 +58,6 @@ def compact(
             dry_run=dry_run,
             engine="dask" if client else "local",
             client=client,
-            progress=session.out.shows_progress,
         )
     session.out.emit(result, str(result))
 
@@ -78,6 +78,7 @@ def compact(
     help="Delete the old files with such rows at once: readers that are at it fail, and undo is no longer possible.",
 )
 @options.dask
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -110,7 +111,7 @@ def erase(
             return ExitCode.DONE if is_complete else ExitCode.PARTIAL
         if not yes:
             session.out.note(f"{preview}\n")
-        if not session.confirm(f"Erase {formatting.count(preview.rows)} rows of {opened.uri}?", yes=yes):
+        if not session.confirm(f"Erase {formatting.rows(preview.rows)} of {opened.uri}?", yes=yes):
             session.out.note("nothing was changed")
             return ExitCode.FAILED
         report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)

@@ -36,6 +36,7 @@ _SECOND: Final = 1.0
 @click.argument("place", metavar="DATASET|URL")
 @options.as_of
 @click.option("--objects", is_flag=True, help="Also count incomplete uploads and unencrypted files: a request each.")
+@options.all_rows
 @with_session
 def stats(session: Session, place: str, *, as_of: str | None, objects: bool) -> None:
     """Show figures: bytes by tier, what is due, requests and times.
