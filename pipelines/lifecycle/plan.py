@@ -214,7 +214,8 @@ class TieringPlan(Plan[TierMove]):
 
     def __str__(self) -> str:
         if not self.steps:
-            summary = f"nothing to move; {formatting.are(self.untouched, 'partition')} in the right tier"
+            belong = "it belongs" if self.untouched == 1 else "they belong"
+            summary = f"nothing to move; {formatting.are(self.untouched, 'partition')} where {belong}"
             return self._text("tiering", summary, "", [])
         amount = f"{formatting.partitions(len(self.steps))} to move ({formatting.size(self.bytes)})"
         has_prices = any(step.monthly_before is not None for step in self.steps)
@@ -272,7 +273,8 @@ class ExpiryPlan(Plan[Expiration]):
 
     def __str__(self) -> str:
         if not self.steps:
-            summary = f"nothing to expire; {formatting.are(self.untouched, 'partition')} not past retention"
+            whose = "its" if self.untouched == 1 else "their"
+            summary = f"nothing to expire; {formatting.are(self.untouched, 'partition')} not past {whose} retention"
             return self._text("expiry", summary, "", [])
         amount = f"{formatting.partitions(len(self.steps))} to expire ({formatting.size(self.bytes)})"
         has_prices = any(step.monthly is not None for step in self.steps)

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierlake.connector.nearest import alternatives
 from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
@@ -182,7 +183,7 @@ def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
     names = snapshot.schema.names if snapshot.schema is not None else []
     unknown = [name for name in write.sort_by if name not in names]
     if unknown:
-        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=f"there are: {', '.join(names)}")
+        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=alternatives(unknown[0], names))
 
 
 @tracing.span("compact.plan")
