@@ -89,7 +89,13 @@ def _how_to(running: LocalServer, script: Path) -> str:
 
 In another terminal:
   source {shlex.quote(str(script))}      # the endpoint and its credentials
-  python -c 'import fsspec; fsspec.filesystem("lake").mkdir("warehouse")'
+  tierlake bucket apply warehouse
+
+A dataset of a file of yours, with a description that you can look over:
+  tierlake init FILE.csv --uri lake://warehouse/data --out data.yaml
+  tierlake create data.yaml
+  tierlake ingest data.yaml FILE.csv
+  tierlake ls data.yaml
 
 In Python, started from that terminal:
   import pandas as pd
