@@ -121,12 +121,13 @@ class EraseReport:
     def _left_behind(self) -> str:
         """How many old files hold rows, until when, and who deletes them."""
         number = len(self.remnants)
-        still = f"{number:,} old {'file still holds' if number == 1 else 'files still hold'} such rows, or may"
+        still = f"{number:,} old {'file still holds' if number == 1 else 'files still hold'} such rows"
+        still += ", or may" if any(remnant.rows is None for remnant in self.remnants) else ""
         ends = [remnant.until for remnant in self.remnants if remnant.until is not None]
         parts = [f"until {formatting.day(max(ends))}: from then on `tierlake vacuum` deletes them"] if ends else []
         if len(ends) < number:
             parts.append(f"{number - len(ends):,} of them until you delete it" if ends else "until you delete them")
-        return f"{still}, {'; '.join(parts)}"
+        return f"{still} {'; '.join(parts)}"
 
 
 def _remnant_text(remnant: Remnant) -> str:
