@@ -105,7 +105,7 @@ def test_the_help_of_each_command_ends_with_its_examples():
         assert shown == [f"    {line}" for line in EXAMPLES[name]]
 
 
-def _modules_after(*arguments):
+def _modules_after(*arguments, env=None):
     code = (
         "import sys, contextlib, io\n"
         "from tierlake.pipelines.cli import main\n"
@@ -113,7 +113,12 @@ def _modules_after(*arguments):
         "print('\\n'.join(sys.modules))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **(env or {})},
     )
     assert done.stderr == ""
     return set(done.stdout.split())
@@ -148,3 +153,20 @@ def test_every_choice_of_every_command_suggests():
     for _, command in _all_commands():
         kinds = [parameter.type for parameter in command.params]
         assert all(isinstance(kind, Choice) for kind in kinds if isinstance(kind, click.Choice))
+
+
+FAR = {"pandas", "polars", "dask", "dagster", "matplotlib", "pyarrow.dataset"}
+"""What no look at a table needs. pyarrow itself imports pandas for a dataset, and for a scalar made of Python's."""
+
+
+def test_ls_imports_neither_pandas_nor_what_reads_rows(tierlake, bucket, server, tmp_path):
+    environ = server.environ()
+    (tmp_path / "rows.csv").write_text("at,amount\n2013-07-04T01:00:00Z,1\n2013-07-05T01:00:00Z,2\n")
+    uri = f"lake://{bucket}/events"
+    spec = f"uri: {uri}\npartition:\n  time: {{column: at, every: day, key: date}}\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    assert tierlake("create", "spec.yaml", env=environ).code == 0
+    assert tierlake("ingest", uri, "rows.csv", env=environ).code == 0
+    modules = _modules_after("ls", uri, env=environ)
+    assert "deltalake" in modules
+    assert not FAR & modules
