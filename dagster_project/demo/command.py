@@ -33,9 +33,10 @@ KEPT: Final = Path(".demo")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; the story goes to stderr.")
 @click.option("--stage", "child_of", type=click.Path(path_type=Path), hidden=True, help="The child's part, on a stage.")
 def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, child_of: Path | None) -> int:
-    """Tell the life of a dataset on a real S3 server: ingested, priced, tiered, expired, undone, read with pandas.
+    """Tell the life of a dataset on a real S3 server.
 
-    A year of flights from New York, on a server started for it, as if today were 2014-01-01.
+    It is ingested, priced, tiered, expired, undone, and read with pandas: a year of flights from New York, on a server
+    started for it, as if today were 2014-01-01.
     """
     from tierlake.dagster_project.demo.narrator import Narrator
 

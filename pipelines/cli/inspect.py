@@ -11,6 +11,7 @@ from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ _KEYS_SHOWN = 3
 @options.partitions
 @click.option("--expired", is_flag=True, help="What was expired or replaced and can be undone instead, and until when.")
 @options.as_of
+@options.all_rows
 @with_session
 def ls(
     session: Session,
@@ -40,7 +42,7 @@ def ls(
     expired: bool,
     as_of: str | None,
 ) -> None:
-    """List the partitions: rows, files, size, storage class, tier, age and cost.
+    """List the partitions: rows, files, size, class, tier, age, cost. With KEY, only those that match.
 
     With KEY only some of them: a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'). A
     column that KEY leaves out may have any value, and several KEYs add up. Where no partition matches, that is an
@@ -93,6 +95,7 @@ def _list_undoable(session: Session, opened: Dataset, chosen: Selection | None) 
 
 @click.command()
 @options.dataset
+@options.all_rows
 @with_session
 def show(session: Session, dataset: str) -> None:
     """Show a dataset's description, columns and totals."""
@@ -111,6 +114,8 @@ def show(session: Session, dataset: str) -> None:
         "spec": opened.spec,
         "dropped_at": opened.dropped_at,
     }
+    amount = f"{formatting.partitions(total.partitions)}, {formatting.rows(total.rows)}, {formatting.size(total.bytes)}"
+    summary = emphasised(f"{opened.uri}: {amount}, {formatting.monthly(total.monthly_cost)}")
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
         ("partitions", formatting.count(total.partitions)),
@@ -122,7 +127,7 @@ def show(session: Session, dataset: str) -> None:
     if (dropped := opened.dropped) is not None:
         facts.append(("dropped", f"{dropped.at:%Y-%m-%d %H:%M}; {dropped.way_out(opened.uri)}"))
     parts = [
-        opened.uri,
+        summary,
         formatting.table_text(["", ""], facts),
         untold or formatting.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
@@ -134,6 +139,7 @@ def show(session: Session, dataset: str) -> None:
 @options.dataset
 @options.partitions
 @options.as_of
+@options.all_rows
 @with_session
 def explain(
     session: Session,
@@ -142,7 +148,7 @@ def explain(
     chosen: Selection | None,
     as_of: str | None,
 ) -> None:
-    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it.
+    """Say why a partition is where it is, and what happens next.
 
     With a range, a pattern or several KEYs: a sentence for each partition. Without KEY: what comes next for each
     partition, as a table.
@@ -178,9 +184,13 @@ def explain(
 @click.command()
 @options.dataset
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
+@options.all_rows
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
-    """Say what happened to a dataset: ingests, moves, expiries, undos, holds, deletions: why, and by whom."""
+    """Say what happened to a dataset: when, why, and by whom.
+
+    Ingests, moves, expiries, undos, holds and deletions, newest first.
+    """
     entries = session.dataset(dataset).history(limit)
     rows = (
         (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
@@ -23,11 +24,12 @@ __all__ = ["apply", "diff", "expire", "plan", "tier"]
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["tiering", "expiry"]))
+@click.argument("what", type=Choice(["tiering", "expiry"]))
 @options.dataset
 @options.partitions
 @options.as_of
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for `tierlake apply`.")
+@options.all_rows
 @with_session
 def plan(
     session: Session,
@@ -38,7 +40,7 @@ def plan(
     as_of: str | None,
     out: Path | None,
 ) -> None:
-    """Say what a policy would move or expire, what that costs and what it saves. Changes nothing.
+    """Say what a policy would move or expire, and what that saves. Changes nothing.
 
     With KEY (a partition, a range, a pattern), only of those partitions.
     """
@@ -54,9 +56,10 @@ def plan(
 @click.command()
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.as_of
+@options.all_rows
 @with_session
 def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
-    """Say how a description differs from what is stored with its dataset, and what it would do. Changes nothing.
+    """Say how a description differs from the stored one. Shows what it would do, and changes nothing.
 
     SPEC.yaml is the desired state: a field that it leaves out means the default, but for `format` and `partition`.
     Exits 0 where nothing differs, 1 where something does, as diff does.
@@ -71,11 +74,12 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
 @click.argument("what", metavar="PLAN.json|SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reason", default="", help="Of a description: why it changes; the history keeps it.")
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
 def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: bool, yes: bool) -> int:
-    """Do what a saved plan says, or make a description the one that is stored with its dataset.
+    """Do what a saved plan says, or store a changed description.
 
     The two are told apart by what they are: a plan is what `tierlake plan ... --out` wrote, all else is a description.
 
@@ -120,6 +124,7 @@ def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: boo
 @options.dataset
 @options.partitions
 @options.as_of
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -132,7 +137,7 @@ def tier(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Move partitions to the tiers where they belong: plan and apply in one.
+    """Move partitions to the tiers where they belong. Plan and apply in one.
 
     With KEY (a partition, a range, a pattern), only those partitions.
     """
@@ -145,6 +150,7 @@ def tier(
 @options.partitions
 @options.as_of
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -158,7 +164,7 @@ def expire(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Take partitions that are past retention out of the table: plan and apply in one.
+    """Take partitions that are past retention out of the table. Plan and apply in one.
 
     With KEY (a partition, a range, a pattern), only those partitions, as far as they are past retention.
     Readers no longer see them. `undo` brings them back until the grace ends; then `vacuum` deletes the files.
@@ -193,7 +199,7 @@ def _applied(
     if not session.confirm(f"Do this to {formatting.partitions(len(made.steps))}{without}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
-    result = opened.apply(made, progress=session.out.shows_progress, **more)
+    result = opened.apply(made, **more)
     session.out.emit(result, str(result))
     return _emitted(session, result)
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 from tierlake.pipelines.cli.trace import command_span, trace
+from tierlake.pipelines.runtime.page import SHOWS_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +31,7 @@ __all__ = [
     "KEY",
     "SIZE",
     "Session",
+    "all_rows",
     "as_of",
     "dask",
     "dataset",
@@ -123,7 +126,8 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
             profile=_text(given.pop("profile")),
             endpoint_url=_text(given.pop("endpoint_url")),
         )
-        with command_span():
+        shows_all = bool(click.get_current_context().meta.get(SHOWS_ALL))
+        with command_span(), session.out.open_page(shows_all=shows_all):
             return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
 
     return run
@@ -236,8 +240,8 @@ def text(command: Callable[P, int | None]) -> Callable[P, int | None]:
     for option in (
         click.option("--null", "nulls", metavar="WORD", multiple=True, help="Unquoted, it stands for null."),
         click.option("--encoding", metavar="NAME", help="Of text: latin-1, cp1252, utf-16. [default: utf-8]"),
-        click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of text's numbers."),
-        click.option("--quote", type=click.Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
+        click.option("--decimal", type=Choice([".", ","]), help="The decimal mark of text's numbers."),
+        click.option("--quote", type=Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
         click.option("--delimiter", metavar="CHAR", help="Between fields of CSV; '\\t' is a tab."),
     ):
         command = option(command)
@@ -265,4 +269,15 @@ def text_options(base: TextOptions, **given: object) -> TextOptions:
         raise click.UsageError(message, click.get_current_context()) from None
 
 
+def _show_all(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    context.meta[SHOWS_ALL] = value
+
+
+all_rows = click.option(
+    SHOWS_ALL,
+    is_flag=True,
+    expose_value=False,
+    callback=_show_all,
+    help="Show all rows on a terminal too; a pipe gets all.",
+)
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
@@ -40,7 +41,7 @@ def undo(
     run: str | None,
     dry_run: bool,
 ) -> ExitCode:
-    """Bring back what was expired or replaced; possible until its grace ends.
+    """Bring back what was expired or replaced. Possible until its grace ends.
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up. They are
     matched against what can be undone: `tierlake ls --expired DATASET` shows it, and until when.
@@ -80,7 +81,7 @@ def hold(
     reason: str,
     dry_run: bool,
 ) -> ExitCode:
-    """Forbid that partitions expire or are deleted, whatever the policy says, until `release`.
+    """Forbid that a partition expires or is deleted. It holds until `release`, whatever the policy says.
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up. Expired
     partitions count as long as they can be undone. All of them are held at once, or none is.
@@ -130,7 +131,7 @@ def retain(
     reason: str,
     dry_run: bool,
 ) -> ExitCode:
-    """Keep partitions longer than their dataset's policy says; expired ones, once `undo` has brought them back.
+    """Keep a partition longer than the policy says. One that has expired, once `undo` has brought it back.
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up. Only a
     hold keeps the files of what has expired.
@@ -150,7 +151,7 @@ def retain(
 @click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="How long it stays readable.")
 @click.option(
     "--speed",
-    type=click.Choice(["bulk", "standard", "expedited"]),
+    type=Choice(["bulk", "standard", "expedited"]),
     default="bulk",
     show_default=True,
     help="bulk is the cheapest and takes hours; expedited takes minutes, and does not reach DEEP_ARCHIVE.",
@@ -166,7 +167,7 @@ def restore(
     speed: Speed,
     dry_run: bool,
 ) -> None:
-    """Ask for partitions in an archived class, so that they can be read; asking again changes nothing.
+    """Make a partition in an archived class readable. It takes a while; asking again changes nothing.
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up.
     """

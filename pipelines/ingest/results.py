@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Replaced:
 
     def __str__(self) -> str:
         """For people."""
-        out = "rows out unknown" if self.rows_out is None else f"{self.rows_out:,} rows out"
+        out = "rows out unknown" if self.rows_out is None else f"{formatting.rows(self.rows_out)} out"
         return f"replaced {str(self.key) or 'the table'}: {out}, {self.rows_in:,} in"
 
 
@@ -98,13 +99,14 @@ class IngestResult:
         """For people."""
         if not self.committed:
             return f"run {self.run_key} had been committed before: nothing changed"
-        written = f"{self.rows:,} rows in {len(self.partitions):,} partitions"
-        lines = [f"{written} ({formatting.files(self.files)}, {formatting.size(self.bytes)}), version {self.version}"]
+        written = f"{formatting.rows(self.rows)} in {formatting.partitions(len(self.partitions))}"
+        amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
+        lines = [emphasised(f"{written} ({amount}), version {self.version}")]
         lines += _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
         if self.duplicates:
-            lines.append(f"{self.duplicates:,} duplicates left out")
+            lines.append(f"{formatting.counted(self.duplicates, 'duplicate')} left out")
         if self.rejected:
-            lines.append(f"{self.rejected:,} rejected, kept in lake://{self.rejects_path}")
+            lines.append(f"{formatting.rows(self.rejected)} rejected, kept in lake://{self.rejects_path}")
         lines += self.notes
         return "\n".join(lines)
 
@@ -112,9 +114,7 @@ class IngestResult:
 def _notes(
     replaced: Sequence[Replaced], added: Sequence[str], lacking: Sequence[str], untyped: Sequence[str]
 ) -> list[str]:
-    lines = [str(one) for one in replaced[:_SHOWN]]
-    if len(replaced) > _SHOWN:
-        lines.append(f"and {len(replaced) - _SHOWN:,} more partitions replaced")
+    lines = listed([str(one) for one in replaced], _SHOWN)
     if added:
         lines.append(f"new columns: {', '.join(added)}")
     if lacking:
@@ -151,7 +151,10 @@ class Rehearsal:
         if not self.committed:
             return "this run key is committed already: nothing would change"
         rows = ((key, formatting.count(rows)) for key, rows in sorted(self.partitions.items()))
-        footer = (f"{len(self.partitions):,} partitions", formatting.count(sum(self.partitions.values())))
-        table = formatting.table_text(["key", ">rows"], rows, footer=footer)
+        amount = formatting.partitions(len(self.partitions))
+        total = sum(self.partitions.values())
+        table = formatting.table_text(["key", ">rows"], rows, footer=(amount, formatting.count(total)))
         notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
-        return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])
+        rejected = f"{formatting.rows(self.rejected)} would be rejected"
+        summary = f"{formatting.rows(total)} in {amount} would be written; {rejected}"
+        return "\n".join([emphasised(summary), table, *notes])

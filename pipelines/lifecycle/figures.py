@@ -21,6 +21,7 @@ from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,17 +134,26 @@ class Figures:
         facts = [
             ("expiry backlog", _partitions(self.expiry_backlog)),
             ("tiering backlog", formatting.partitions(self.tiering_backlog)),
-            ("saved", f"{formatting.money(self.saved_monthly)} a month against all in the hot tier"),
+            ("saved", f"{formatting.monthly(self.saved_monthly)} against all in the hot tier"),
             ("last checkpoint", _ago(self.checkpoint_age)),
         ]
         if self.incomplete_uploads is not None:
-            facts.append(("incomplete uploads", f"{formatting.count(self.incomplete_uploads)} of a day and older"))
+            facts.append(("incomplete uploads", f"{self.incomplete_uploads:,} of a day and older"))
         if self.unencrypted_objects is not None:
-            facts.append(("unencrypted", f"{formatting.count(self.unencrypted_objects)} live files"))
+            facts.append(("unencrypted", formatting.counted(self.unencrypted_objects, "live file")))
         tiers = formatting.table_text(["tier", ">partitions", ">rows", ">size", ">$/month"], rows)
         width = max(len(name) for name, _ in facts)
         lines = [f"{name:<{width}}  {text}" for name, text in facts]
-        return "\n".join([f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
+        return "\n".join([self._summary(), f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
+
+    def _summary(self) -> str:
+        partitions = sum(one.partitions for one in self.tiers.values())
+        costs = [one.monthly_cost for one in self.tiers.values()]
+        cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        size = formatting.size(sum(one.bytes for one in self.tiers.values()))
+        amount = f"{formatting.partitions(partitions)}, {size}"
+        due = f"{self.tiering_backlog:,} to move, {formatting.count(self.expiry_backlog)} to expire"
+        return emphasised(f"{amount}, {formatting.monthly(cost)}; {due}")
 
 
 def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encryption: bool = False) -> Figures:

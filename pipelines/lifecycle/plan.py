@@ -32,6 +32,7 @@ from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
 from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from tierlake.pipelines.runtime.progress import Progress
@@ -149,15 +150,16 @@ class Plan(PlanValue, Generic[StepT]):
             )
         return self._apply(self, **options)
 
-    def _text(self, verb: str, body: str, notes: Sequence[str], *, priced: bool) -> str:
-        """The plan for people: what it is, its table, what is left alone, and notes."""
-        lines = [f"{verb} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})", "", body]
+    def _text(self, kind: str, summary: str, body: str, notes: Sequence[str]) -> str:
+        """The plan for people: what it comes to, of what and when, its table, what is left alone, and notes."""
+        of = f"{kind} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
+        lines = [emphasised(summary), of, *(["", body] if body else [])]
         if self.refused:
             lines += ["", refusals_text(self.refused)]
         if self.ageless:
             lines += ["", self.ageless]
         lines += notes
-        if self.note and priced:
+        if self.note and self.steps:
             lines += [*([] if notes else [""]), f"prices: {self.note}"]
         return "\n".join(lines)
 
@@ -211,10 +213,14 @@ class TieringPlan(Plan[TierMove]):
         return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        body = f"nothing to move; {self.untouched:,} partitions are where they belong"
         if not self.steps:
-            return self._text("tiering", body, [], priced=False)
-        return self._text("tiering", moves_text(self.steps), [], priced=True)
+            belong = "it belongs" if self.untouched == 1 else "they belong"
+            summary = f"nothing to move; {formatting.are(self.untouched, 'partition')} where {belong}"
+            return self._text("tiering", summary, "", [])
+        amount = f"{formatting.partitions(len(self.steps))} to move ({formatting.size(self.bytes)})"
+        has_prices = any(step.monthly_before is not None for step in self.steps)
+        saves = f": saves {formatting.monthly(self.saved_monthly)}, costs {formatting.dollars(self.one_off)} once"
+        return self._text("tiering", amount + (saves if has_prices else ""), moves_text(self.steps), [])
 
 
 class ExpiryPlan(Plan[Expiration]):
@@ -266,11 +272,16 @@ class ExpiryPlan(Plan[Expiration]):
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        body = f"nothing to expire; {self.untouched:,} partitions are not past their retention"
         if not self.steps:
-            return self._text("expiry", body, [], priced=False)
+            whose = "its" if self.untouched == 1 else "their"
+            summary = f"nothing to expire; {formatting.are(self.untouched, 'partition')} not past {whose} retention"
+            return self._text("expiry", summary, "", [])
+        amount = f"{formatting.partitions(len(self.steps))} to expire ({formatting.size(self.bytes)})"
+        has_prices = any(step.monthly is not None for step in self.steps)
+        saves = f": saves {formatting.monthly(self.saved_monthly)} once the grace is over"
         after = f"undo is possible for {formatting.age(self.grace)}, then `vacuum` deletes the files"
-        return self._text("expiry", expirations_text(self.steps), ["", after], priced=True)
+        notes = ["", after]
+        return self._text("expiry", amount + (saves if has_prices else ""), expirations_text(self.steps), notes)
 
 
 def is_plan(text: str | bytes) -> bool:

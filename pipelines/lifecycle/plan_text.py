@@ -22,10 +22,10 @@ def moves_text(moves: Sequence[TierMove]) -> str:
     moving = [file.size for move in moves for file in move.to_move()]
     return formatting.table_text(
         ["key", ">age", ">files", ">size", "from", "to", ">$/month", ">then", ">once", ">saved", "until"],
-        map(_move, moves[:_ROWS_SHOWN]),
+        map(_move, moves),
         number=len(moves),
         footer=(
-            f"{len(moves):,} partitions",
+            formatting.partitions(len(moves)),
             "",
             formatting.count(len(moving)),
             formatting.size(sum(moving)),
@@ -45,10 +45,10 @@ def expirations_text(expirations: Sequence[Expiration]) -> str:
     """Partitions that leave the table, each with the reason, and the totals."""
     return formatting.table_text(
         ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],
-        map(_expiration, expirations[:_ROWS_SHOWN]),
+        map(_expiration, expirations),
         number=len(expirations),
         footer=(
-            f"{len(expirations):,} partitions",
+            formatting.partitions(len(expirations)),
             "",
             "",
             formatting.count(sum(len(expiration.files) for expiration in expirations)),

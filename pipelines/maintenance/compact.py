@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierlake.connector.nearest import alternatives
 from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
@@ -17,6 +18,7 @@ from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_ke
 from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
+from tierlake.pipelines.runtime.page import emphasised, listed
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.requested_keys import unknown
 
@@ -91,11 +93,17 @@ class CompactResult:
             )
             for part in self.partitions
         )
-        lines = [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
+        lines = listed([f"{key}: left alone: {why}" for key, why in self.skipped.items()], len(self.skipped))
         if not self.partitions:
-            return "\n".join([*lines, "nothing to compact: no partition has small files to put together"])
+            return "\n".join([emphasised("nothing to compact: no partition has small files to put together"), *lines])
+        before, after = (sum(counts) for counts in zip(*self._counts(), strict=True))
+        did = "would compact" if self.dry_run else "compacted"
+        summary = f"{did} {formatting.partitions(len(self.partitions))}: {formatting.files(before)} become {after:,}"
         headings = ["key", ">files", ">then", ">size", ">then", "class"]
-        return "\n".join([formatting.table_text(headings, rows), *lines])
+        return "\n".join([emphasised(summary), formatting.table_text(headings, rows), *lines])
+
+    def _counts(self) -> list[tuple[int, int]]:
+        return [(part.files_before, part.files_after) for part in self.partitions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +183,7 @@ def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
     names = snapshot.schema.names if snapshot.schema is not None else []
     unknown = [name for name in write.sort_by if name not in names]
     if unknown:
-        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=f"there are: {', '.join(names)}")
+        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=alternatives(unknown[0], names))
 
 
 @tracing.span("compact.plan")

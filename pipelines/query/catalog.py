@@ -135,10 +135,9 @@ class Catalog(Sequence[PartitionInfo]):
         """The catalog as a table for people.
 
         Args:
-            limit: Show this many partitions; None shows all.
+            limit: Show this many partitions where there is no page; None shows all.
         """
         total = self.total
-        shown = self._partitions if limit is None else self._partitions[:limit]
         return formatting.table_text(
             ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"],
             (
@@ -153,11 +152,11 @@ class Catalog(Sequence[PartitionInfo]):
                     formatting.money(part.monthly_cost),
                     part.held or "",
                 )
-                for part in shown
+                for part in self
             ),
             number=len(self),
             footer=(
-                f"{total.partitions:,} partitions",
+                formatting.partitions(total.partitions),
                 formatting.count(total.rows),
                 formatting.count(total.files),
                 formatting.size(total.bytes),
@@ -174,7 +173,7 @@ class Catalog(Sequence[PartitionInfo]):
         return self.render(_SHOWN)
 
     def __repr__(self) -> str:
-        return f"<Catalog of {len(self):,} partitions as of {self.as_of.isoformat()}>"
+        return f"<Catalog of {formatting.partitions(len(self))} as of {self.as_of.isoformat()}>"
 
 
 def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] | None = None) -> Catalog:

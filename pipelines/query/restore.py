@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.live_files import way_out
 from tierlake.pipelines.tables.requested_keys import check_possible, unknown
 
@@ -45,6 +46,7 @@ Waiting = Literal["archived", "in progress"]
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
+_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class RestoreResult:
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
         files = f"{formatting.files(self.archived)} ({formatting.size(self.bytes)})"
-        request = f"{did} {files}, {self.speed}, for {self.days} days"
+        request = f"{did} {files}, {self.speed}, for {formatting.counted(self.days, 'day')}"
         return f"{self.key}: {request}; {self.in_progress} in progress, {self.readable} readable"
 
 
@@ -167,7 +169,12 @@ def _restored(
 def _requested(handle: Handle, before: Sequence[RestoreStatus], days: int, speed: Speed) -> list[RestoreStatus]:
     """Request the archived files; return the status of all files afterwards, in their order."""
     archived = [status.path for status in before if status.state == "archived"]
-    after = {status.path: status for status in handle.fs.restore_many(archived, days=days, speed=speed)}
+    after: dict[str, RestoreStatus] = {}
+    with reporting("restore", total=len(archived), bytes_total=0) as advance:
+        for start in range(0, len(archived), _AT_A_TIME):
+            for status in handle.fs.restore_many(archived[start : start + _AT_A_TIME], days=days, speed=speed):
+                after[status.path] = status
+                advance(status.path, 0)
     return [after.get(status.path, status) for status in before]
 
 
@@ -221,8 +228,8 @@ def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     return ArchivedError(
-        f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
-        f"they are restored: {shown}",
+        f"{handle.spec.uri}: {formatting.are(len(names), 'partition')} archived in {', '.join(classes)} and cannot be "
+        f"read before {'it is' if len(names) == 1 else 'they are'} restored: {shown}",
         hint=way_out(handle.spec.uri, names[0]),
         keys=tuple(names),
     )
@@ -254,7 +261,7 @@ def wait_until_readable(
     while left := [file for file, status in zip(left, statuses(handle, left), strict=True) if not status.readable]:
         if clock() + pause > ends:
             keys = tuple(str(key) for key in sorted({file.live.key for file in left}))
-            message = f"{handle.spec.uri}: {len(keys)} partitions were not restored within {patience}"
+            message = f"{handle.spec.uri}: {formatting.were(len(keys), 'partition')} not restored within {patience}"
             raise ArchivedError(message, hint="they are asked for: read again later", keys=keys)
         sleep(pause)
         pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
