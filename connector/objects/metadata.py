@@ -71,7 +71,12 @@ def not_found(store: Store, path: str, error: FileNotFoundError) -> FileNotFound
     if isinstance(error, LakeError):
         return error
     bucket, key, _ = store.split_path(path)
-    return ObjectNotFound("No such object or folder", bucket=bucket, key=key)
+    return ObjectNotFound("No such object or folder", hint=where_to_look(path), bucket=bucket, key=key)
+
+
+def where_to_look(path: str) -> str:
+    """The hint for a path at which nothing is."""
+    return f"fs.ls({path.rstrip('/').rpartition('/')[0]!r}) lists what is there"
 
 
 def unquoted(etag: str | None) -> str:
