@@ -19,11 +19,11 @@ CREDENTIALS_HINT: Final = "Check the key and the secret (TIERLAKE_KEY and TIERLA
 _HINTS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     (
         (boto.ProfileNotFound,),
-        "`aws configure list-profiles` lists what AWS_PROFILE may name; --profile names a kind of server, such as minio",
+        "`aws configure list-profiles` lists what AWS_PROFILE may be; --profile is a kind of server, such as minio",
     ),
     (
         (boto.ConfigParseError, boto.ConfigNotFound, boto.InvalidConfigError),
-        "Mend ~/.aws/config and ~/.aws/credentials, or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name",
+        "Mend ~/.aws/config and ~/.aws/credentials (or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE)",
     ),
     (
         (boto.PartialCredentialsError,),

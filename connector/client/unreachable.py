@@ -129,10 +129,10 @@ _CAUSES = (
 """The first whose words are found is told: certificates come before TLS, and TLS before sockets."""
 
 
-def cause_in(text: str) -> str | None:
-    """What happened to a connection, as a library's text tells; None if it does not."""
-    cause = _cause(text)
-    return cause and cause.sentence
+def cause_in(error: BaseException | str) -> str | None:
+    """What happened to a connection, as a library's error or text tells; None if it does not."""
+    cause = _cause(error if isinstance(error, str) else "\n".join(_texts(error)))
+    return None if cause is None else cause.sentence
 
 
 def _cause(text: str) -> _Cause | None:

@@ -60,8 +60,10 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
     whole = Kind()
     times: dict[str, TextTypes] = {}
     known_names = set(known.names) if known is not None else set()
+    worst: tuple[str, BadRow] | None = None
     for file in files:
         for block in _blocks(file):
+            worst = worst or next(((file.path, bad) for bad in block.bad), None)
             try:
                 whole.add(block.rows, file.path, block.lines)
             except RecursionError:
@@ -72,6 +74,8 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
                 if name not in known_names and set(kind.seen) == {"text"}:
                     texts = _texts([row.get(name) for row in block.rows])
                     times.setdefault(name, TextTypes()).add(texts)
+    if not whole.fields and known is None and worst is not None:
+        raise _without_rows(*worst)
     hint = "mend the source: a table's columns differ by more than upper and lower case"
     check_names(files[0].path, list(whole.fields), hint)
     seen = {name: kind for name, kind in whole.fields.items() if kind.seen}
@@ -345,6 +349,16 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> dict[str, Any]:
     if type(row) is not dict:
         raise _NoRow("is no JSON object")
     return row
+
+
+def _without_rows(path: str, first: BadRow) -> SourceError:
+    """The error for a source of which no line is a row, nor anything tells its columns."""
+    hint = "write a JSON object a line"
+    if "twice" in first.reason:
+        hint = "name each field of an object once"
+    elif first.value is not None and first.value.lstrip().startswith("{"):
+        hint = "write an object a line: `jq -c . FILE > FILE.jsonl`"
+    return SourceError(f"cannot read {path}: no line of it is a row; line {first.line:,} {first.reason}", hint=hint)
 
 
 def _refuse_array(path: str) -> None:
