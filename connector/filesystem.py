@@ -406,7 +406,8 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             with contextlib.suppress(FileNotFoundError):
                 paths.update(await expand([name], assume_literal=is_literal))
         if not paths:
-            hint = where_to_look(name) if isinstance(path, str) else "fs.exists(path) tells which of them are there"
+            is_one = isinstance(path, str)
+            hint = where_to_look(self._strip_protocol(path)) if is_one else "fs.exists(path) tells which are there"
             raise ObjectNotFound(f"There is nothing at {path}", hint=hint)
         return sorted(paths)
 

@@ -47,7 +47,8 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
     elif not key.isascii() and any("\ud800" <= char <= "\udfff" for char in key):
         problem = f"A key must be valid Unicode: {key!r}"
     if problem:
-        raise InvalidName(problem, bucket=bucket)
+        hint = "A key is folders and a name, such as flights/2013/a.parquet"
+        raise InvalidName(problem, hint=hint, bucket=bucket)
 
 
 def hive_folders(key: str) -> tuple[str, str]:
@@ -73,7 +74,10 @@ def check_bucket(name: str) -> None:
     if name.startswith("arn:"):
         return
     if "@" in name:  # the text before it may be a password
-        raise InvalidName("What stands for the bucket is no bucket name: it holds a user name or password")
+        raise InvalidName(
+            "What stands for the bucket is no bucket name: it holds a user name or password",
+            hint="Write lake://bucket/prefix, and pass key= and secret= beside it",
+        )
     if not _OLD_BUCKET.fullmatch(name):
         raise InvalidName(f"{name!r} is no bucket name: {_RULE}", hint=_example(name))
     if ".." in name or _is_address(name):

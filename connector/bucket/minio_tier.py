@@ -73,7 +73,8 @@ def known_tiers(store: Store) -> dict[str, dict[str, Any]]:
     try:
         return _places(json_document(_request(store, "GET", b"") or b"null"))
     except UnreadableDocument as error:
-        raise ServerError(f"MinIO's admin API: its list of tiers cannot be read: {error}") from error
+        hint = f"Check that {store.endpoint} is a MinIO server; its log tells more"
+        raise ServerError(f"MinIO's admin API: its list of tiers cannot be read: {error}", hint=hint) from error
 
 
 def _places(tiers: Any) -> dict[str, dict[str, Any]]:
@@ -235,12 +236,10 @@ def _fail(endpoint: str, status: int, content: bytes, *, is_tier: bool) -> NoRet
     request_id = reason.get("RequestId")
     if is_tier and (code.startswith("XMinioAdminTier") or message.startswith(_OF_THE_REMOTE)):
         raise _TierRefusedError(message, code, request_id)
-    kind, hint = (ServerError, f"Check that {endpoint} is a MinIO server; its log tells more")
+    kind: type[AccessDenied | ServerError] = AccessDenied if status in _DENIED else ServerError
+    hint = f"Check that {endpoint} is a MinIO server; its log tells more"
     if code in _WRONG_CREDENTIALS:
-        kind, hint = AccessDenied, f"Check TIERLAKE_KEY and TIERLAKE_SECRET: {endpoint} does not accept them"
-    elif status in _DENIED:
-        kind, hint = (
-            AccessDenied,
-            "Tiers are an administrator's: use the server's root user, or one with `consoleAdmin`",
-        )
+        hint = f"Check TIERLAKE_KEY and TIERLAKE_SECRET: {endpoint} does not accept them"
+    elif kind is AccessDenied:
+        hint = "Tiers are an administrator's: use the server's root user, or one with `consoleAdmin`"
     raise kind(f"MinIO's admin API: {message}", hint=hint, server_code=code, request_id=request_id)

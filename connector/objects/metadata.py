@@ -62,7 +62,7 @@ def object_path(store: Store, path: str) -> tuple[str, str]:
     """
     bucket, key, _ = store.split_path(path)
     if not key:
-        raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
+        raise InvalidName(f"{path!r} names no object", hint="Write bucket/key", bucket=bucket or None)
     return bucket, key
 
 

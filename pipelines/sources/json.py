@@ -68,7 +68,9 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
                 whole.add(block.rows, file.path, block.lines)
             except RecursionError:
                 where = f"{file.path}: near line {block.lines[0]:,}"
-                raise SourceError(f"cannot read {where} values are nested too deeply") from None
+                raise SourceError(
+                    f"cannot read {where} values are nested too deeply", hint="store such values as text"
+                ) from None
             check_columns(file.path, len(whole.fields), file.limits)
             for name, kind in whole.fields.items():
                 if name not in known_names and set(kind.seen) == {"text"}:
@@ -386,7 +388,9 @@ def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
             rest += first
             if len(rest) > _LONGEST_LINE_BYTES:
                 where = f"{file.path}: line {number:,}"
-                raise SourceError(f"cannot read {where} is longer than {_LONGEST_LINE_BYTES:,} bytes")
+                raise SourceError(
+                    f"cannot read {where} is longer than {_LONGEST_LINE_BYTES:,} bytes", hint="write an object a line"
+                )
             for line in others:
                 yield number, rest
                 number, rest = number + 1, line

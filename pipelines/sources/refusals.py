@@ -70,8 +70,12 @@ def unreadable(path: str, error: Exception, file: OpenFile | None = None) -> Sou
         if special is not None:
             return special
     if isinstance(error, LakeError):
-        context = {"request_id": error.request_id, "server_code": error.server_code}
-        return SourceError(f"cannot read {shown}: {error.message}", hint=error.hint, **context)
+        return SourceError(
+            f"cannot read {shown}: {error.message}",
+            hint=error.hint,
+            request_id=error.request_id,
+            server_code=error.server_code,
+        )
     if isinstance(error, PermissionError):
         return SourceError(f"cannot read {shown}: it may not be read", hint=f"chmod u+r {shown}, or ask its owner")
     cause = cause_in(error) if isinstance(error, (OSError, *TRANSPORT_ERRORS)) else None
