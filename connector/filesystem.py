@@ -500,8 +500,8 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         bucket, key, _ = self.split_path(self._strip_protocol(path).rstrip("/"))
         if not bucket:
             raise buckets.unnamed(path)
-        if not key and await self._exists(bucket):
-            raise await buckets.already_there(self.store, bucket)
+        if not key:
+            await buckets.check_absent(self.store, bucket)
         await super()._mkdir(path, acl, create_parents, **kwargs)
 
     mkdir = sync_wrapper(_mkdir)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tierlake.connector.errors import (
     AccessDenied,
     AlreadyExists,
+    BucketNotFound,
     InvalidName,
-    LakeError,
     ObjectNotFound,
     RequestRefused,
 )
@@ -18,19 +18,23 @@ from tierlake.connector.objects.metadata import where_to_look
 if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
-__all__ = ["already_there", "check_empty", "unnamed"]
+__all__ = ["check_absent", "check_empty", "unnamed"]
 
 
-async def already_there(store: Store, bucket: str) -> AlreadyExists:
-    """The error for a new bucket of which there is one; makes a request to tell whose it is."""
+async def check_absent(store: Store, bucket: str) -> None:
+    """Refuse a new bucket of which there is one.
+
+    Raises:
+        AlreadyExists: It is there; the hint tells whether it can be used.
+    """
     hint = f"Use it as it is, or say fs.makedirs({bucket!r}, exist_ok=True)"
     try:
         await store.send("head_bucket", Bucket=bucket)
+    except BucketNotFound:
+        return
     except AccessDenied:
         hint = "Choose another name: this one is somebody else's, or these credentials have no rights on it"
-    except LakeError:
-        pass
-    return AlreadyExists(f"The bucket {bucket!r} is there already", hint=hint, bucket=bucket)
+    raise AlreadyExists(f"The bucket {bucket!r} is there already", hint=hint, bucket=bucket)
 
 
 def unnamed(path: object) -> InvalidName:
