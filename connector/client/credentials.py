@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from pydantic import SecretStr
 
 from tierlake.connector.client.aws_chain import no_credentials
-from tierlake.connector.errors import BadCredentials
 from tierlake.connector.settings import aws_files_token, environment_token
 
 if TYPE_CHECKING:
@@ -36,10 +35,7 @@ def settled(store: Store) -> LakeSettings:
     except (BotoCoreError, OSError) as error:
         raise no_credentials(error) from error
     if frozen is None:
-        raise BadCredentials(
-            "There are no credentials: no key is set and the AWS chain has none",
-            hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
-        )
+        raise no_credentials(NoCredentialsError())
     token = SecretStr(frozen.token) if frozen.token else settings.token
     return settings.model_copy(
         update={"key": frozen.access_key, "secret": SecretStr(frozen.secret_key), "token": token}
