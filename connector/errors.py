@@ -31,7 +31,7 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar, Self
 
-from tierlake.connector.redact import printable, redact
+from tierlake.connector.redact import one_line, printable
 
 __all__ = [
     "AccessDenied",
@@ -225,7 +225,7 @@ class UnsupportedByServer(LakeError, OSError, NotImplementedError):
     def __init__(self, server: str, operation: str, alternative: str | None = None, **context: Any) -> None:
         super().__init__(
             f"{server} does not support {operation}",
-            hint=f"Use instead: {alternative}" if alternative else None,
+            hint=f"Use instead: {alternative}" if alternative else "`tierlake doctor` shows what this server can do",
             **context,
         )
         self.server = server
@@ -294,7 +294,7 @@ class LibraryError(LakeError):
             library: The library's name.
             **context: Further fields of the error.
         """
-        text = " ".join(redact(str(error)).split())
+        text = one_line(str(error))
         message = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
         hint = "The cause below has the library's own trace; `tierlake verify` tells whether the table is whole"
         return cls(message, hint=hint, **context)

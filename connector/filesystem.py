@@ -35,9 +35,10 @@ from tierlake.connector.interop.verbs import InteropVerbs
 from tierlake.connector.listing import tables
 from tierlake.connector.listing.directories import FOLDERS_MAX, TableListings
 from tierlake.connector.listing.tables import Views
-from tierlake.connector.objects import copy, delete, expansion, move
+from tierlake.connector.objects import buckets, copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
 from tierlake.connector.objects.bulk import BulkVerbs
+from tierlake.connector.objects.metadata import where_to_look
 from tierlake.connector.objects.observed import observed_verbs
 from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.observe.configuration import configure
@@ -405,7 +406,9 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             with contextlib.suppress(FileNotFoundError):
                 paths.update(await expand([name], assume_literal=is_literal))
         if not paths:
-            raise ObjectNotFound(f"There is nothing at {path}")
+            is_one = isinstance(path, str)
+            hint = where_to_look(self._strip_protocol(path)) if is_one else "fs.exists(path) tells which are there"
+            raise ObjectNotFound(f"There is nothing at {path}", hint=hint)
         return sorted(paths)
 
     async def _copy(
@@ -483,6 +486,32 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             return await delete.remove(self.store, path, maxdepth=kwargs.get("maxdepth"))
         deleted: list[str] = await super()._rm(path, recursive=recursive, **kwargs)
         return deleted
+
+    # -- buckets ---------------------------------------------------------------------------------------
+
+    async def _mkdir(
+        self,
+        path: str,
+        acl: bool | str = False,  # noqa: FBT001, FBT002 -- s3fs's order, here and below
+        create_parents: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> None:
+        """Make a bucket; below one there are no folders to make."""
+        bucket, key, _ = self.split_path(self._strip_protocol(path).rstrip("/"))
+        if not bucket:
+            raise buckets.unnamed(path)
+        if not key:
+            await buckets.check_absent(self.store, bucket)
+        await super()._mkdir(path, acl, create_parents, **kwargs)
+
+    mkdir = sync_wrapper(_mkdir)
+
+    async def _rmdir(self, path: str) -> None:
+        """Remove an empty bucket; see `tierlake.connector.objects.buckets.check_empty`."""
+        await buckets.check_empty(self.store, path)
+        await super()._rmdir(self._strip_protocol(path))
+
+    rmdir = sync_wrapper(_rmdir)
 
     # -- tables --------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+import unicodedata
 
 from tierlake.connector.errors import InvalidName
 
@@ -12,6 +13,8 @@ KEY_BYTES_MAX = 1024
 """S3's limit for a key, in bytes of UTF-8."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_MAX = 63
+_RULE = "3 to 63 of lower case letters, digits, hyphens and dots, beginning and ending with a letter or digit"
 _OLD_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
@@ -44,7 +47,8 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
     elif not key.isascii() and any("\ud800" <= char <= "\udfff" for char in key):
         problem = f"A key must be valid Unicode: {key!r}"
     if problem:
-        raise InvalidName(problem, bucket=bucket)
+        hint = "A key is folders and a name, such as flights/2013/a.parquet"
+        raise InvalidName(problem, hint=hint, bucket=bucket)
 
 
 def hive_folders(key: str) -> tuple[str, str]:
@@ -70,12 +74,16 @@ def check_bucket(name: str) -> None:
     if name.startswith("arn:"):
         return
     if "@" in name:  # the text before it may be a password
-        raise InvalidName("What stands for the bucket is no bucket name: it holds a user name or password")
+        raise InvalidName(
+            "What stands for the bucket is no bucket name: it holds a user name or password",
+            hint="Write lake://bucket/prefix, and pass key= and secret= beside it",
+        )
     if not _OLD_BUCKET.fullmatch(name):
-        raise InvalidName(f"{name!r} is no bucket name")
+        raise InvalidName(f"{name!r} is no bucket name: {_RULE}", hint=_example(name))
     if ".." in name or _is_address(name):
         raise InvalidName(
-            f"{name!r} is no bucket name: each part between dots is a host name, and the whole no address"
+            f"{name!r} is no bucket name: each part between dots is a host name, and the whole no address",
+            hint=_example(name),
         )
 
 
@@ -90,10 +98,7 @@ def check_new_bucket(name: str) -> None:
     """
     problem = None
     if not _BUCKET.fullmatch(name):
-        problem = (
-            f"{name!r} is no bucket name: 3 to 63 of lower case letters, digits, hyphens and dots, "
-            "beginning and ending with a letter or digit"
-        )
+        problem = f"{name!r} is no bucket name: {_RULE}"
     elif ".." in name or ".-" in name or "-." in name:
         problem = f"{name!r} is no bucket name: each part between dots is a host name"
     elif _is_address(name):
@@ -101,7 +106,20 @@ def check_new_bucket(name: str) -> None:
     elif name.startswith(_BUCKET_PREFIXES) or name.endswith(_BUCKET_SUFFIXES):
         problem = f"{name!r} is no bucket name: S3 reserves this prefix or suffix"
     if problem:
-        raise InvalidName(problem)
+        raise InvalidName(problem, hint=_example(name))
+
+
+def _example(name: str) -> str | None:
+    """A valid name that resembles an invalid one, as a hint; None if hardly anything of it is left."""
+    letters = unicodedata.normalize("NFKD", name.replace("\u00df", "ss")).encode("ascii", "ignore").decode().lower()
+    valid = re.sub(r"[^a-z0-9]+", "-", letters)[:_BUCKET_MAX].strip("-")
+    for prefix in _BUCKET_PREFIXES:
+        valid = valid.removeprefix(prefix)
+    if not valid:
+        return None
+    if not _BUCKET.fullmatch(valid) or valid == name or _is_address(valid):
+        valid = f"{valid}-data"
+    return f"For example {valid!r}" if _BUCKET.fullmatch(valid) else None
 
 
 @functools.lru_cache(maxsize=1024)

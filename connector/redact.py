@@ -33,6 +33,10 @@ _WORDS = ("key", "secret", "token", "password", "authorization", "sig", "credent
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_MARKUP = re.compile(r":?\s*<(?:\?xml|!doctype|html|Error\b|\w+Result\b).*", re.IGNORECASE | re.DOTALL)
+"""The body of an answer, which some libraries quote."""
+
 _LOGGERS = (
     "botocore.auth",
     "botocore.endpoint",
@@ -85,6 +89,22 @@ def printable(text: str) -> str:
     return text if text.isprintable() else _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def undecorated(text: str) -> str:
+    """A text of a library in one line, without colours and arrows for terminals."""
+    return " ".join(_COLOURS.sub("", text).replace("↳", " ").split())
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """A text of a library in one line: without secrets, decoration and the bodies of answers.
+
+    Args:
+        text: The text.
+        most: Characters of it that are kept; None keeps all.
+    """
+    line = undecorated(_MARKUP.sub("", redact(text)).replace("\\n", " "))
+    return line if most is None or len(line) <= most else f"{line[:most]}..."
+
+
 class _Redacting(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = redact(record.getMessage())
@@ -92,10 +112,21 @@ class _Redacting(logging.Filter):
         return True
 
 
+class _ReportedElsewhere(logging.Filter):
+    """Credentials that cannot be renewed: what must be had is an error of ours, what may wait is one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return "during mandatory refresh" not in record.getMessage()
+
+
 _FILTER = _Redacting()
+_OF_CREDENTIALS = _ReportedElsewhere()
 
 
 def guard_logs() -> None:
-    """Put the redacting filter on the loggers that print requests; calling it again changes nothing."""
+    """Put the filters on the loggers that print requests, and credentials' failures; again changes nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_FILTER)
+    for name in ("botocore.credentials", "aiobotocore.credentials"):
+        logging.getLogger(name).addFilter(_OF_CREDENTIALS)

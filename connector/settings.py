@@ -148,7 +148,9 @@ class LakeSettings(BaseSettings):
         except ValidationError as error:
             raise _invalid(error, given) from None
         if bool(settings.key) != bool(settings.secret):
-            raise InvalidSetting("A key needs its secret, and a secret its key")
+            lacking = "secret" if settings.key else "key"
+            hint = f"Set TIERLAKE_{lacking.upper()} too, or pass {lacking}="
+            raise InvalidSetting("A key needs its secret, and a secret its key", hint=hint)
         return settings
 
     @field_validator("endpoint_url")
@@ -243,7 +245,10 @@ def _invalid(error: ValidationError, given: Mapping[str, Any]) -> InvalidSetting
         f"{_spelled(problem['loc'], given)}: {problem['msg'].removeprefix('Value error, ')}" for problem in faults
     )
     is_url = any(problem["loc"][0] in {"endpoint_url", *_ENDPOINT_VARIABLES} for problem in faults if problem["loc"])
-    return InvalidSetting(f"Wrong settings: {problems}", hint=HIDDEN_HINT if is_url else None)
+    names = [str(problem["loc"][0]) for problem in faults if problem["loc"]]
+    variable = next((f"TIERLAKE_{name.upper()}" for name in names if name in LakeSettings.model_fields), None)
+    hint = HIDDEN_HINT if is_url else variable and f"Where it is no argument, it comes from {variable}"
+    return InvalidSetting(f"Wrong settings: {problems}", hint=hint)
 
 
 def _spelled(location: Sequence[str | int], given: Mapping[str, Any]) -> str:

@@ -142,11 +142,13 @@ PARTS = [
         _extra_tokenize_attributes=None,
         _info="self path bucket key refresh version_id",
         _isdir="self path",
+        _mkdir="self path acl create_parents **kwargs",
         _get_file="self rpath lpath callback version_id chunksize max_concurrency **kwargs",
         _open="self path mode block_size acl version_id fill_cache cache_type autocommit size requester_pays "
         "cache_options **kwargs",
         _pipe_file="self path data chunksize max_concurrency mode **kwargs",
         _rm="self path recursive **kwargs",
+        _rmdir="self path",
         _put_file="self lpath rpath callback chunksize max_concurrency mode **kwargs",
         _s3=None,
         _s3creator=None,

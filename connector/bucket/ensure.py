@@ -145,7 +145,9 @@ async def _ensure_tier_rules(store: Store, bucket: str, tiers: list[str]) -> Lif
         )
     site = await site_of(store, bucket)
     if not site.exists:
-        raise BucketNotFound(f"There is no bucket {bucket!r}", hint="Create it, or check the name", bucket=bucket)
+        raise BucketNotFound(
+            f"There is no bucket {bucket!r}", hint=f"`tierlake bucket apply {bucket}` creates it", bucket=bucket
+        )
     configuration = await site.read("get_bucket_lifecycle_configuration")
     rules = tier_rules(profile, tiers)
     part = rules_part(site, configuration, rules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.errors import LakeError, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -54,10 +54,12 @@ class Part:
     Args:
         items: The items; none where the spec leaves the part as it is.
         write: Makes the request.
+        fault: What would make it fail, told before anything is changed.
     """
 
     items: tuple[Item, ...] = ()
     write: Callable[[], Awaitable[None]] = _nothing
+    fault: LakeError | None = None
 
 
 @dataclass(frozen=True)

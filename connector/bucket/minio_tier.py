@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import ConnectionError, HTTPClientError  # noqa: A004 -- botocore's name
 from botocore.httpsession import URLLib3Session
 
 from tierlake.connector.bucket.items import Part, compared
 from tierlake.connector.client.credentials import settled
+from tierlake.connector.client.unreachable import unreachable
 from tierlake.connector.documents import UnreadableDocument, json_document, json_object
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
-    EndpointUnreachable,
     InvalidSetting,
-    LakeError,
     ServerError,
     UnsupportedByServer,
 )
-from tierlake.connector.redact import redact
+from tierlake.connector.redact import one_line
 from tierlake.connector.settings import DEFAULT_REGION
 
 if TYPE_CHECKING:
@@ -41,6 +41,18 @@ if TYPE_CHECKING:
 _PATH = "/minio/admin/v3/tier"
 _DENIED = frozenset({401, 403})
 _OK = range(200, 300)
+_WRONG_CREDENTIALS = frozenset({"SignatureDoesNotMatch", "InvalidAccessKeyId"})
+_OF_THE_REMOTE = ("failed to perform ", "Remote backend is unreachable")
+"""So MinIO begins what it could not do on the other server."""
+
+
+class _TierRefusedError(Exception):
+    """MinIO tried a tier, and could not use it."""
+
+    def __init__(self, message: str, code: str, request_id: str | None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
 
 
 def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
@@ -61,7 +73,8 @@ def known_tiers(store: Store) -> dict[str, dict[str, Any]]:
     try:
         return _places(json_document(_request(store, "GET", b"") or b"null"))
     except UnreadableDocument as error:
-        raise ServerError(f"MinIO's admin API: its list of tiers cannot be read: {error}") from error
+        hint = f"Check that {store.endpoint} is a MinIO server; its log tells more"
+        raise ServerError(f"MinIO's admin API: its list of tiers cannot be read: {error}", hint=hint) from error
 
 
 def _places(tiers: Any) -> dict[str, dict[str, Any]]:
@@ -102,12 +115,9 @@ def _ensure(store: Store, tier: RemoteTier) -> bool:
     if present is not None:
         _check_place(tier, present)
         return False
-    if not (tier.key and tier.secret):
-        name = tier.name.replace("-", "_")
-        raise InvalidSetting(
-            f"There are no credentials for the tier {tier.name}",
-            hint=f"Set TIERLAKE_TIER_{name}_KEY and TIERLAKE_TIER_{name}_SECRET",
-        )
+    lacking = _lacking_credentials(tier)
+    if lacking is not None:
+        raise lacking
     document = {
         "Version": "v1",
         "Type": "minio",
@@ -121,8 +131,21 @@ def _ensure(store: Store, tier: RemoteTier) -> bool:
             "Region": tier.region,
         },
     }
-    _request(store, "PUT", json.dumps(document).encode())
+    try:
+        _request(store, "PUT", json.dumps(document).encode())
+    except _TierRefusedError as error:
+        raise tier.refused(str(error), server_code=error.code, request_id=error.request_id) from None
     return True
+
+
+def _lacking_credentials(tier: RemoteTier) -> InvalidSetting | None:
+    unset = [name for name, value in zip(tier.variables, (tier.key, tier.secret), strict=True) if not value]
+    if not unset:
+        return None
+    return InvalidSetting(
+        f"There are no credentials for {tier.place}",
+        hint=f"Set {' and '.join(unset)} to those of a user of {tier.endpoint_url}",
+    )
 
 
 async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
@@ -138,20 +161,27 @@ async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
         if tier.name in present:
             _check_place(tier, present[tier.name])
     items = [compared(f"remote tier {name}", place if name in present else "", place) for name, place in places.items()]
+    faults = {tier.name: _lacking_credentials(tier) for tier in spec.remote_tiers if tier.name not in present}
+    items = [
+        replace(item, note=str(fault.hint)) if (fault := faults.get(name)) is not None else item
+        for name, item in zip(places, items, strict=True)
+    ]
 
     async def write() -> None:
         for tier in spec.remote_tiers:
             await asyncio.to_thread(_ensure, site.store, tier)
 
-    return Part(tuple(items), write)
+    return Part(tuple(items), write, next((fault for fault in faults.values() if fault is not None), None))
 
 
 def _check_place(tier: RemoteTier, present: dict[str, Any]) -> None:
     same = present["endpoint"].rstrip("/") == tier.endpoint_url.rstrip("/") and present["bucket"] == tier.bucket
     if not same or present["prefix"].strip("/") != tier.prefix.strip("/"):
         raise InvalidSetting(
-            f"The tier {tier.name} goes to {present['endpoint']}/{present['bucket']} already",
-            hint="A tier never changes its place: choose another name",
+            f"The tier {tier.name} goes to {present['endpoint'].rstrip('/')}/{present['bucket']}/{present['prefix']} "
+            f"already, and not to {tier.endpoint_url.rstrip('/')}/{tier.bucket}/{tier.prefix}",
+            hint=f"A tier never changes its place: write that one under `remote_tiers`, or choose another name than "
+            f"{tier.name}",
         )
 
 
@@ -169,7 +199,10 @@ def _encrypted(body: bytes, secret: str) -> bytes:
 def _credentials(store: Store) -> Credentials:
     settings = settled(store)
     if not settings.key:
-        raise BadCredentials("There are no credentials for MinIO's admin API")
+        raise BadCredentials(
+            f"There are no credentials for MinIO's admin API at {store.endpoint}",
+            hint="Set TIERLAKE_KEY and TIERLAKE_SECRET to an administrator's",
+        )
     return Credentials(settings.key, settings.secret_of("secret"), settings.secret_of("token"))
 
 
@@ -184,23 +217,29 @@ def _request(store: Store, method: str, body: bytes) -> bytes:
     session = URLLib3Session(timeout=(store.settings.connect_timeout, store.settings.read_timeout))
     try:
         response = session.send(request.prepare())
-    except HTTPClientError as error:
-        raise EndpointUnreachable(f"No answer from {store.endpoint}: {redact(str(error))}") from error
+    except (HTTPClientError, ConnectionError) as error:
+        raise unreachable(error, store.endpoint) from error
     finally:
         session.close()
     if response.status_code not in _OK:
-        _fail(response.status_code, response.content)
+        _fail(store.endpoint, response.status_code, response.content, is_tier=bool(body))
     content: bytes = response.content
     return content
 
 
-def _fail(status: int, content: bytes) -> NoReturn:
+def _fail(endpoint: str, status: int, content: bytes, *, is_tier: bool) -> NoReturn:
     try:
         reason = json_object(content)
     except UnreadableDocument:
         reason = {}
-    code, message = str(reason.get("Code", status)), redact(str(reason.get("Message", "no reason given")))
-    kind: type[LakeError] = InvalidSetting if code.startswith("XMinioAdminTier") else ServerError
-    if status in _DENIED:
-        kind = AccessDenied
-    raise kind(f"MinIO's admin API: {message}", server_code=code, request_id=reason.get("RequestId"))
+    code, message = str(reason.get("Code", status)), one_line(str(reason.get("Message", "no reason given")))
+    request_id = reason.get("RequestId")
+    if is_tier and (code.startswith("XMinioAdminTier") or message.startswith(_OF_THE_REMOTE)):
+        raise _TierRefusedError(message, code, request_id)
+    kind: type[AccessDenied | ServerError] = AccessDenied if status in _DENIED else ServerError
+    hint = f"Check that {endpoint} is a MinIO server; its log tells more"
+    if code in _WRONG_CREDENTIALS:
+        hint = f"Check TIERLAKE_KEY and TIERLAKE_SECRET: {endpoint} does not accept them"
+    elif kind is AccessDenied:
+        hint = "Tiers are an administrator's: use the server's root user, or one with `consoleAdmin`"
+    raise kind(f"MinIO's admin API: {message}", hint=hint, server_code=code, request_id=request_id)

@@ -246,7 +246,14 @@ class Applied:
 
 
 async def apply_parts(parts: list[Part]) -> Applied:
-    """Write the parts that differ, in order."""
+    """Write the parts that differ, in order.
+
+    Raises:
+        LakeError: One of them would fail; nothing was changed.
+    """
+    for part in parts:
+        if part.fault is not None:
+            raise part.fault
     done: list[Item] = []
     failures: dict[str, LakeError] = {}
     for part in parts:

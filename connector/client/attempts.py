@@ -15,6 +15,7 @@ from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from tierlake.connector.client.aws_chain import FAILURES
 from tierlake.connector.client.native import NotUnderstoodError
 from tierlake.connector.client.native_lifetime import UnusableError
 from tierlake.connector.observe import depth, hooks, tracing
@@ -28,12 +29,7 @@ __all__ = ["RETRIED", "Attempt", "carried", "was_sent"]
 
 RETRIED: Final = (boto.BotoCoreError, ClientError, OSError, ClientPayloadError, ResponseParserError)
 """What a request raises, and the transport translates."""
-_UNSENT: Final = (
-    boto.CredentialRetrievalError,
-    boto.NoCredentialsError,
-    boto.ParamValidationError,
-    boto.PartialCredentialsError,
-)
+_UNSENT: Final = (*FAILURES, boto.ParamValidationError)
 _UNSENT_NATIVE: Final = (boto.SSLError, UnusableError, TypeError, ValueError, type(None))
 
 _CARRIED: Final = "_tierlake_attempt"

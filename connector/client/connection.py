@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.utils import tokenize
 from s3fs import S3FileSystem
 
+from tierlake.connector.client.aws_chain import chain_in_words
 from tierlake.connector.client.native import Native
 from tierlake.connector.client.native_stores import NativeStores
 from tierlake.connector.client.sessions import HttpSession, new_session
@@ -111,9 +112,10 @@ class Connection:
             bucket: A bucket; if regions are looked up, the client is that of its region.
             refresh: Make a new client, with new credentials.
         """
-        if self._s3fs.session is None:
-            self._s3fs.session, self._s3fs._session_is_owned = new_session(**self._s3fs.kwargs), True  # noqa: SLF001
-        client = await self._s3fs.set_session(refresh=refresh)
+        with chain_in_words():
+            if self._s3fs.session is None:
+                self._s3fs.session, self._s3fs._session_is_owned = new_session(**self._s3fs.kwargs), True  # noqa: SLF001
+            client = await self._s3fs.set_session(refresh=refresh)
         return client if bucket is None else await self._s3fs.get_s3(bucket)
 
     def native(self, client: Any) -> Native:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from pydantic import SecretStr
 
-from tierlake.connector.errors import BadCredentials
-from tierlake.connector.redact import redact
+from tierlake.connector.client.aws_chain import no_credentials
 from tierlake.connector.settings import aws_files_token, environment_token
 
 if TYPE_CHECKING:
@@ -33,13 +32,10 @@ def settled(store: Store) -> LakeSettings:
         if not isinstance(chain, RefreshableCredentials) and getattr(chain, "method", None) != "env":
             _chain.cache_clear()  # the file may hold other credentials next time; the environment is part of the key
         frozen = chain.get_frozen_credentials() if chain is not None else None
-    except BotoCoreError as error:
-        raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error
+    except (BotoCoreError, OSError) as error:
+        raise no_credentials(error) from error
     if frozen is None:
-        raise BadCredentials(
-            "There are no credentials: no key is set and the AWS chain has none",
-            hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
-        )
+        raise no_credentials(NoCredentialsError())
     token = SecretStr(frozen.token) if frozen.token else settings.token
     return settings.model_copy(
         update={"key": frozen.access_key, "secret": SecretStr(frozen.secret_key), "token": token}

@@ -11,12 +11,15 @@ from aiohttp import ClientConnectionError, ClientPayloadError
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from tierlake.connector.client.aws_chain import CREDENTIALS_HINT, FAILURES, no_credentials
+from tierlake.connector.client.unreachable import HTTPS_ONLY, unreachable
 from tierlake.connector.errors import (
     AccessDenied,
     AlreadyExists,
     BadCredentials,
     BucketNotFound,
     EndpointUnreachable,
+    InvalidName,
     InvalidSetting,
     LakeError,
     ObjectArchived,
@@ -27,36 +30,49 @@ from tierlake.connector.errors import (
     Throttled,
     UnsupportedByServer,
 )
-from tierlake.connector.names import hive_folders
-from tierlake.connector.redact import redact
+from tierlake.connector.names import check_new_bucket, hive_folders
+from tierlake.connector.redact import one_line
 
 SERVER_FAILURE = 500
+NO_S3_HINT = (
+    "Check the endpoint: it may be no S3 server (MinIO's console has a port of its own), or something between here and "
+    "it answers in its place"
+)
+_OF_NAMES = frozenset({"InvalidBucketName", "400"})
+_OF_BUCKETS = frozenset({"create_bucket", "head_bucket", "CreateBucket", "HeadBucket"})
 _SHOWN = 200
-_CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
+_SESSION_HINT = "Get a new session: `aws sso login`, or new values of TIERLAKE_KEY, TIERLAKE_SECRET and TIERLAKE_TOKEN"
+_BUCKET_HINT = "`tierlake bucket apply {bucket}` creates it; or check its name and the endpoint"
+_REGION_HINT = "Set the bucket's region: TIERLAKE_REGION={region}"
 _RESTORE_HINT = "What is read or copied is archived: ask for it with fs.restore(path, days=1)"
 
 _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "NoSuchKey": (ObjectNotFound, None),
     "NoSuchVersion": (ObjectNotFound, None),
-    "NoSuchUpload": (ObjectNotFound, None),
-    "NoSuchBucket": (BucketNotFound, "Create it, or check the name"),
+    "NoSuchUpload": (ObjectNotFound, "The upload was completed or aborted before: upload it again"),
+    "NoSuchBucket": (BucketNotFound, _BUCKET_HINT),
     "AccessDenied": (AccessDenied, None),
     "AllAccessDisabled": (AccessDenied, None),
     "AccountProblem": (AccessDenied, "The account cannot be used: ask whoever runs the server"),
     "InvalidObjectState": (ObjectArchived, _RESTORE_HINT),
     "ObjectNotInActiveTierError": (ObjectArchived, _RESTORE_HINT),
-    "InvalidAccessKeyId": (BadCredentials, _CREDENTIALS_HINT),
-    "SignatureDoesNotMatch": (BadCredentials, _CREDENTIALS_HINT),
-    "InvalidToken": (BadCredentials, _CREDENTIALS_HINT),
-    "InvalidSecurity": (BadCredentials, _CREDENTIALS_HINT),
-    "CredentialsNotSupported": (BadCredentials, _CREDENTIALS_HINT),
-    "ExpiredToken": (BadCredentials, "The session has expired: get a new one"),
-    "TokenRefreshRequired": (BadCredentials, "The session has expired: get a new one"),
-    "RequestTimeTooSkewed": (BadCredentials, "This machine's clock differs from the server's"),
+    "InvalidAccessKeyId": (BadCredentials, CREDENTIALS_HINT),
+    "SignatureDoesNotMatch": (BadCredentials, CREDENTIALS_HINT),
+    "InvalidToken": (BadCredentials, CREDENTIALS_HINT),
+    "InvalidSecurity": (BadCredentials, CREDENTIALS_HINT),
+    "CredentialsNotSupported": (BadCredentials, CREDENTIALS_HINT),
+    "ExpiredToken": (BadCredentials, _SESSION_HINT),
+    "TokenRefreshRequired": (BadCredentials, _SESSION_HINT),
+    "RequestTimeTooSkewed": (BadCredentials, "This machine's clock differs from the server's: set it, and try again"),
     "PreconditionFailed": (PreconditionFailed, None),
     "ConditionalRequestConflict": (PreconditionFailed, None),
-    "BucketAlreadyExists": (AlreadyExists, "Somebody owns this bucket name"),
-    "BucketAlreadyOwnedByYou": (AlreadyExists, None),
+    "BucketAlreadyExists": (AlreadyExists, "Choose another name: this one is taken by somebody else"),
+    "BucketAlreadyOwnedByYou": (AlreadyExists, "It is yours: use it, or say fs.makedirs({bucket!r}, exist_ok=True)"),
+    "BucketNotEmpty": (RequestRefused, "fs.rm({bucket!r}, recursive=True) deletes it with all that is in it"),
+    "AuthorizationHeaderMalformed": (RequestRefused, _REGION_HINT),
+    "IllegalLocationConstraintException": (RequestRefused, _REGION_HINT),
+    "IncorrectEndpoint": (RequestRefused, _REGION_HINT),
+    "PermanentRedirect": (RequestRefused, _REGION_HINT),
     "SlowDown": (Throttled, "Make fewer requests at a time"),
     "Throttling": (Throttled, "Make fewer requests at a time"),
     "ThrottlingException": (Throttled, "Make fewer requests at a time"),
@@ -78,8 +94,10 @@ _BY_STATUS: dict[int, type[LakeError]] = {
 
 
 _HINTS: dict[type[LakeError], str] = {
+    BadCredentials: CREDENTIALS_HINT,
     AccessDenied: "{operation} is not allowed to these credentials: `tierlake iam-policy` prints the rights it takes",
-    ObjectNotFound: "Something else deleted it: look whether a lifecycle rule, or another writer, did",
+    ObjectNotFound: "If it was there before, a lifecycle rule or another writer has deleted it",
+    BucketNotFound: "Create it with `tierlake bucket apply BUCKET`, or check its name and the endpoint",
     PreconditionFailed: "Another writer was faster: read it again, then write",
     AlreadyExists: "Another writer was faster: read it again, then write",
     Throttled: "The server is busy: try again later, or make fewer requests at a time",
@@ -121,7 +139,10 @@ def raise_translated(error: Exception, target: Target) -> NoReturn:
     if isinstance(error, boto.ParamValidationError):
         # Its text and its cause may hold parameters' values, such as keys.
         raise RequestRefused(
-            f"{target.operation}: {redact(str(error))}", bucket=target.bucket, key=target.key
+            f"{target.operation}: {one_line(str(error))}",
+            hint="Check the names and the types of the options of this call",
+            bucket=target.bucket,
+            key=target.key,
         ) from None
     raise translated(error, target) from error
 
@@ -130,10 +151,8 @@ def translated(error: Exception, target: Target) -> Exception:
     """The error that a caller can act on; an error that is not botocore's is returned as it is."""
     if isinstance(error, boto.ClientError):
         return _of_response(error, target)
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
-        return BadCredentials(
-            f"No usable credentials: {redact(str(error))}", hint=_CREDENTIALS_HINT, bucket=target.bucket
-        )
+    if isinstance(error, FAILURES):
+        return no_credentials(error, bucket=target.bucket)
     if isinstance(error, LakeError):
         return error
     if isinstance(error, ClientPayloadError | boto.ResponseStreamingError | boto.IncompleteReadError):
@@ -145,25 +164,14 @@ def translated(error: Exception, target: Target) -> Exception:
         )
     if isinstance(error, ResponseParserError):
         return ServerError(
-            f"{target.operation}: the answer from {target.endpoint} makes no sense: {_short(str(error))}",
-            hint="Check the endpoint: it may be no S3 server, or something between here and it answers in its place",
+            f"{target.operation}: the answer from {target.endpoint} makes no sense: {one_line(str(error), _SHOWN)}",
+            hint=NO_S3_HINT,
             bucket=target.bucket,
             key=target.key,
         )
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError | ClientConnectionError | TimeoutError | OSError):
-        return EndpointUnreachable(
-            f"No answer from {target.endpoint}: {redact(str(error) or type(error).__name__)}",
-            hint="Check the endpoint, and whether the server runs",
-            bucket=target.bucket,
-            key=target.key,
-        )
+        return unreachable(error, target.endpoint, bucket=target.bucket, key=target.key)
     return error
-
-
-def _short(text: str) -> str:
-    """The beginning of a library's text, in one line: it quotes the whole answer."""
-    line = " ".join(redact(text).split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
 def _of_response(error: boto.ClientError, target: Target) -> LakeError:
@@ -177,20 +185,13 @@ def _of_response(error: boto.ClientError, target: Target) -> LakeError:
         "bucket": target.bucket,
         "key": target.key,
     }
-    message = f"{target.operation}: {redact(str(reason.get('Message') or code))}"
-    kind, hint = _BY_CODE.get(code, (_BY_STATUS.get(status), None))
-    if kind is ObjectNotFound and target.key is None and code.isdigit():
-        kind = BucketNotFound
-    if kind is PreconditionFailed and target.must_not_exist:
-        kind, message = AlreadyExists, f"{target.operation}: it exists already"
-    if kind is BucketNotFound:
-        message = f"The specified bucket does not exist: {target.bucket!r}"  # S3's words, which pandas looks for
-    if kind is ObjectArchived and target.operation == "get_object" and target.bucket and target.key:
-        return archived(target.bucket, target.key, reason.get("StorageClass"), context)
-    if kind is UnsupportedByServer:
-        return UnsupportedByServer(target.server, f"{target.operation} in this way ({message})", **context)
+    kind, hint = _kind_and_hint(code, status, reason, target)
+    message = _message(kind, code, reason, target)
+    special = _special(kind, message, reason, target, context)
+    if special is not None:
+        return special
     if kind is not None:
-        return kind(message, hint=hint or hint_for(kind, target.operation), **context)
+        return kind(message, hint=hint, **context)
     like = s3fs.errors.translate_boto_error(error, set_cause=False) if "Error" in error.response else None
     number = like.errno if isinstance(like, OSError) else None
     if isinstance(like, PermissionError):
@@ -200,7 +201,63 @@ def _of_response(error: boto.ClientError, target: Target) -> LakeError:
     if status >= SERVER_FAILURE:
         return ServerError(message, hint=hint_for(ServerError, target.operation), errno=number, **context)
     hint = f"The server refuses {target.operation} as it was asked: its code and its log say why"
+    if code.isdigit() and target.endpoint.startswith("http://"):
+        hint = f"Where the server speaks TLS, write {target.endpoint.replace('http', 'https', 1)} as the endpoint"
     return RequestRefused(message, hint=hint, errno=number or errno_module.EINVAL, **context)
+
+
+def _message(kind: type[LakeError] | None, code: str, reason: dict[str, Any], target: Target) -> str:
+    if kind is BucketNotFound:
+        return f"The specified bucket does not exist: {target.bucket!r}"  # S3's words, which pandas looks for
+    if kind is ObjectNotFound and code.isdigit():
+        return f"{target.operation}: there is no such object"
+    if kind is AlreadyExists and target.must_not_exist:
+        return f"{target.operation}: it exists already"
+    return f"{target.operation}: {one_line(str(reason.get('Message') or code), _SHOWN)}"
+
+
+def _special(
+    kind: type[LakeError] | None, message: str, reason: dict[str, Any], target: Target, context: dict[str, Any]
+) -> LakeError | None:
+    """The error where the request, and not the code alone, tells what is wrong."""
+    if HTTPS_ONLY in message.lower():
+        return unreachable(message, target.endpoint, **context)
+    if context["server_code"] in _OF_NAMES and target.operation in _OF_BUCKETS:
+        return _invalid_name(context)
+    if kind is ObjectArchived and target.operation == "get_object" and target.bucket and target.key:
+        return archived(target.bucket, target.key, reason.get("StorageClass"), context)
+    if kind is UnsupportedByServer:
+        return UnsupportedByServer(target.server, f"{target.operation} in this way ({message})", **context)
+    return None
+
+
+def _kind_and_hint(
+    code: str, status: int, reason: dict[str, Any], target: Target
+) -> tuple[type[LakeError] | None, str | None]:
+    """The class of a failed request and what to do, by the server's code, otherwise by the status."""
+    kind, hint = _BY_CODE.get(code, (_BY_STATUS.get(status), None))
+    if kind is ObjectNotFound and target.key is None and code.isdigit():
+        kind = BucketNotFound
+    if kind is PreconditionFailed and target.must_not_exist:
+        kind = AlreadyExists
+    if kind is BucketNotFound and target.bucket:
+        hint = _BUCKET_HINT
+    if kind is None or hint is not None:
+        return kind, hint and hint.format(bucket=target.bucket, region=reason.get("Region") or "REGION")
+    general = hint_for(kind, target.operation)
+    if kind is ObjectNotFound and target.bucket and target.key:
+        folder = f"{target.bucket}/{target.key}".rpartition("/")[0]
+        return kind, f"{general}; fs.ls({folder!r}) lists what is there"
+    return kind, general
+
+
+def _invalid_name(context: dict[str, Any]) -> InvalidName | None:
+    """The error for a bucket's name that the server refuses, if S3's rules tell why."""
+    try:
+        check_new_bucket(context["bucket"] or "")
+    except InvalidName as error:
+        return InvalidName(error.message, hint=error.hint, **context)
+    return None
 
 
 def archived(bucket: str, key: str, storage_class: str | None, context: dict[str, Any]) -> ObjectArchived:

@@ -232,7 +232,7 @@ class Gateway:
         odd = [key for key in keys if "\\" in key]
         if odd and not (profile := await self.profile()).backslashes:
             message = f"{profile.name} takes a backslash for a slash: {odd[0]!r} would be another object"
-            raise InvalidName(message, bucket=bucket)
+            raise InvalidName(message, hint="Write / between folders, or another letter", bucket=bucket)
 
     def _written_paths(self, request: Mapping[str, Any]) -> list[str]:
         bucket = request["Bucket"]

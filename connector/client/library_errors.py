@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from types import CodeType
 
-__all__ = ["of_a_library"]
+__all__ = ["TRANSPORT_ERRORS", "of_a_library"]
+
+TRANSPORT_ERRORS: Final = (boto.BotoCoreError, boto.ClientError, HttpError)
+"""What clients of stores and of the web raise that is no OSError."""
 
 _INSTALLED: Final = tuple(
     {str(Path(sysconfig.get_path(name))) for name in ("stdlib", "platstdlib", "purelib", "platlib")}

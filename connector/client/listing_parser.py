@@ -37,6 +37,10 @@ LISTINGS = {
 }
 """Operations, and the shapes of their answers."""
 _SHAPES = frozenset(LISTINGS.values())
+_LISTED = _SHAPES | {"ListBucketsOutput", "ListObjectsOutput", "ListMultipartUploadsOutput"}
+_BEGINNING_BYTES = 1024
+_ROOTS = (b"Result", b"<Error")
+"""The names of the root element of a listing end with the first. Botocore takes any other document for an empty one."""
 _LARGE_BYTES = 2**17
 """From this size on a page is parsed in a thread."""
 _STRUCTURES_MAX = 64
@@ -188,8 +192,12 @@ class AnswerParser(ListingParser):
             shape: The model of the answer.
 
         Raises:
-            ResponseParserError: It is no XML, or a value in it is none of its type.
+            ResponseParserError: It is no XML, a value in it is none of its type, or it is another kind of document.
         """
+        if shape is not None and shape.name in _LISTED and response["status_code"] == 200:  # noqa: PLR2004
+            beginning = response["body"][:_BEGINNING_BYTES]
+            if not any(root in beginning for root in _ROOTS):
+                raise ResponseParserError("it is no listing, but perhaps a web page")
         try:
             return await super().parse(response, shape)
         except NOT_UNDERSTOOD as error:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tierlake.connector.listing.views import ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
+_COMMITTED = "fs.ls(folder) lists the committed files; a filesystem with raw=True sees what the store has"
 _ROOTS_MAX = 10_000
 """The maximum number of paths that are known to be a table's root, or not to be one."""
 _LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
@@ -94,11 +95,11 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
         return entry
     bucket, _, key = path.partition("/")
     if entry is None and is_sidecar(path):
-        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
+        raise ObjectNotFound("No committed file is there", hint=_COMMITTED, bucket=bucket, key=key)
     try:
         head = await store.send("head_object", Bucket=bucket, Key=key)
     except ObjectNotFound as error:
-        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key) from error
+        raise ObjectNotFound("No committed file is there", hint=_COMMITTED, bucket=bucket, key=key) from error
     return stored_info(path, head)
 
 

@@ -54,7 +54,7 @@ async def remove(store: Store, path: str | list[str], *, maxdepth: int | None = 
     for start in await store.namespace.expand(path):
         doomed |= dict.fromkeys(await objects_of(store, start, recursive=True, maxdepth=maxdepth))
     if not doomed:
-        raise ObjectNotFound(f"There is nothing at {path}")
+        raise ObjectNotFound(f"There is nothing to delete at {path}", hint="fs.find(path) lists what would be deleted")
     await store.refuse_writes(doomed)
     by_bucket: dict[str, list[str]] = {}
     for name in doomed:

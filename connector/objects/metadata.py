@@ -62,7 +62,7 @@ def object_path(store: Store, path: str) -> tuple[str, str]:
     """
     bucket, key, _ = store.split_path(path)
     if not key:
-        raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
+        raise InvalidName(f"{path!r} names no object", hint="Write bucket/key", bucket=bucket or None)
     return bucket, key
 
 
@@ -71,7 +71,12 @@ def not_found(store: Store, path: str, error: FileNotFoundError) -> FileNotFound
     if isinstance(error, LakeError):
         return error
     bucket, key, _ = store.split_path(path)
-    return ObjectNotFound("No such object or folder", bucket=bucket, key=key)
+    return ObjectNotFound("No such object or folder", hint=where_to_look(path), bucket=bucket, key=key)
+
+
+def where_to_look(path: str) -> str:
+    """The hint for a path at which nothing is."""
+    return f"fs.ls({path.rstrip('/').rpartition('/')[0]!r}) lists what is there"
 
 
 def unquoted(etag: str | None) -> str:

@@ -17,6 +17,7 @@ from tierlake.connector.errors import InvalidSetting, ObjectNotFound
 from tierlake.connector.objects.copy import copy_file
 from tierlake.connector.objects.delete import delete_keys
 from tierlake.connector.objects.expansion import is_name, objects_of
+from tierlake.connector.objects.metadata import where_to_look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ async def _etags_and_places(
     for name in starts:
         objects = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
         if not objects and (recursive or not await store.namespace.isdir(name)):
-            raise ObjectNotFound(f"There is nothing to move at {name}")
+            raise ObjectNotFound(f"There is nothing to move at {name}", hint=where_to_look(name))
         if not objects and (len(starts) == 1 or isinstance(target, list)):
             raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
         etags |= objects

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
     from tierlake.connector.objects.metadata import ObjectVersion
 
+_VERSIONS = "fs.object_versions(path) lists them"
+
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
@@ -73,7 +75,7 @@ async def _hide(store: Store, bucket: str, key: str, etag: str, version_id: str 
     before = await versions_of(store, bucket, key)
     shown = _shown(before)
     if shown is None:
-        raise ObjectNotFound("No such object", bucket=bucket, key=key)
+        raise ObjectNotFound("No such object", hint=_VERSIONS, bucket=bucket, key=key)
     if shown.etag != etag or version_id not in {None, shown.version_id}:
         raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
     response = await store.call("delete_object", Bucket=bucket, Key=key, **condition)
@@ -98,7 +100,7 @@ async def unhide(store: Store, path: str, *, version_id: str) -> None:
     try:
         versions = await versions_of(store, bucket, key)
         if all(version.version_id != version_id for version in versions):
-            raise ObjectNotFound("No such version", bucket=bucket, key=key)
+            raise ObjectNotFound("No such version", hint=_VERSIONS, bucket=bucket, key=key)
         top = _latest(versions)
         while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for each delete
             await delete_keys(store, bucket, [{"Key": key, "VersionId": top.version_id}])
@@ -130,7 +132,7 @@ async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> 
         before = await versions_of(store, bucket, key)
         shown = _shown(before)
         if shown is None or all(version.version_id != version_id for version in before):
-            raise ObjectNotFound("No such version", bucket=bucket, key=key)
+            raise ObjectNotFound("No such version", hint=_VERSIONS, bucket=bucket, key=key)
         if shown.etag != unquoted(etag):
             raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
         response = await copy_file(store, path, path, version_id=version_id)

@@ -18,6 +18,7 @@ PROFILE = Profile(
     complete_if_match=False,
     put_creates_bucket=True,
     self_copy_keeps_tags=False,
+    refuses_full_buckets=False,
     lifecycle_transitions=False,
     restore=False,
     public_access_block=False,

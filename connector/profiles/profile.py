@@ -113,6 +113,7 @@ class Profile:
         complete_again: Finishing a finished upload again succeeds for a while.
         expiration_date_rule: Lifecycle rules expire objects at a date.
         versions: Buckets keep versions: delete markers, GET by version, undo by deleting the marker.
+        refuses_full_buckets: A bucket that is not empty is not deleted.
         newer_checksums: A PUT may carry CRC32, SHA-1 or SHA-256 (`x-amz-checksum-*`).
         alternatives: What this server offers in place of something that it lacks, by the name of the field above.
     """
@@ -176,6 +177,8 @@ class Profile:
     versions: bool = True
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
     newer_checksums: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html
+    refuses_full_buckets: bool = True
     alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @reporting

@@ -48,6 +48,8 @@ PROFILE = Profile(
     self_copy_keeps_encryption=False,
     copy_keeps_encryption=False,
     copy_keeps_class=True,
+    # Seen: a bucket is deleted with all that is in it.
+    refuses_full_buckets=False,
     # Seen: PreconditionFailed.
     put_if_match_missing=412,
 )

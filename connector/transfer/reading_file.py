@@ -101,7 +101,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self.closed = True  # until it is open
         bucket, key, path_version = fs.split_path(path)
         if not key:
-            raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
+            raise InvalidName(f"{path!r} names no object", hint="Write bucket/key", bucket=bucket or None)
         self.bucket, self.key = bucket, key
         self.version_id = options.version_id or path_version
         self.mpu = None  # `discard` asks for it

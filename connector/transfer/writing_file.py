@@ -114,7 +114,9 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
                 if not self._store.profile_sync().complete_if_none_match:  # only one PUT has the condition
                     self.blocksize = max(self.blocksize, _CONDITIONAL_BYTES)
                 return
-            raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
+            raise AlreadyExists(
+                "open in mode 'x': it exists already", hint="Mode 'w' replaces it", bucket=self.bucket, key=self.key
+            )
 
     def write(self, data: Any) -> int:
         """Write bytes; whole parts are sent in the background.

@@ -123,7 +123,7 @@ def describe_sample(source: object, uri: str, text: TextOptions | None = None) -
     """
     stream = open_source(source, None, text=text)
     if not len(stream.schema):
-        raise SourceError(f"{stream.name} has no columns to describe")
+        raise SourceError(f"{stream.name} has no columns to describe", hint="describe a file with rows, or columns")
     check_storable(stream.schema)
     sample = _sampled(stream)
     times = [name for name in sample.column_names if _holds_times(sample.column(name))]

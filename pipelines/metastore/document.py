@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetDocument", "DocumentStore", "Dropped", "Hold"]
 
+_DESCRIBE = "`tierlake create SPEC.yaml` makes a new dataset, `tierlake adopt URI` one of what is there"
+
 
 class Hold(BaseModel):
     """Why a partition may not be expired or deleted, whatever the policy says."""
@@ -135,7 +137,7 @@ class DocumentStore:
         document = self.find()
         if document is None:
             message = f"no dataset description at lake://{self.path}"
-            raise TableNotFound(message)
+            raise TableNotFound(message, hint=_DESCRIBE)
         return document
 
     def create(self, document: DatasetDocument) -> None:
@@ -158,7 +160,7 @@ class DocumentStore:
                 stored = self._fetch()
                 if stored is None:
                     message = f"no dataset description at lake://{self.path}"
-                    raise TableNotFound(message)
+                    raise TableNotFound(message, hint=_DESCRIBE)
                 document, etag = stored
                 changed = change(document)
                 if changed == document:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.model.missing_columns import missing_hint
 from tierlake.pipelines.model.stored_types import check_names, check_storable, settled_type, storable_schema
 from tierlake.pipelines.values import meets
 
@@ -195,7 +196,7 @@ def _check_carried(source: pa.Schema, carried: Sequence[str]) -> None:
     for name in carried:
         if source.get_field_index(name) < 0:
             message = f"the data lacks the column {name}, which the dataset is partitioned by"
-            raise SchemaMismatch(message, hint=f"it has: {_brief(source)}")
+            raise SchemaMismatch(message, hint=missing_hint(name, source.names))
 
 
 def _required(current: Mapping[str, pa.Field], keys: Sequence[str]) -> list[str]:
@@ -209,7 +210,8 @@ def _check_evolution(
     if evolution == "freeze":
         missing = [*problems.lacking, *problems.nested_lacking]
     if missing:
-        raise _mismatch(f"the data lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}", table, source)
+        problem = f"the data lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        raise _mismatch(problem, table, source, hint=missing_hint(missing[0], source.names))
     if evolution == "freeze" and problems.added:
         new = ", ".join(problems.added)
         problem = f"the data has the column{'s' * (len(problems.added) > 1)} {new}, which the table does not"
@@ -217,7 +219,7 @@ def _check_evolution(
 
 
 def _mismatch(problem: str, table: pa.Schema | None, source: pa.Schema, hint: str | None = None) -> SchemaMismatch:
-    message = f"{problem}\n  table: {_brief(table or pa.schema([]))}\n  data:  {_brief(source)}"
+    message = f"{problem}; table: {_brief(table or pa.schema([]))}; data: {_brief(source)}"
     return SchemaMismatch(message, hint=hint or "rename or cast the column, or write to another dataset")
 
 

@@ -27,6 +27,7 @@ from tierlake.pipelines.sources.text_format import (
     DEFAULT_DELIMITERS,
     Dialect,
     looks_like_values,
+    overlooked_delimiter,
     sample_rows,
     sniffed,
     with_point_for_comma,
@@ -44,6 +45,8 @@ BLOCK_BYTES = 2 << 20  # its reader takes 50 times that (seen with pyarrow 26)
 _COLUMN_BYTES = 1 << 14  # a wide file has few rows in a block, and whatever is done to it is done column by column
 _HEAD_BYTES = 1 << 16
 _LINE_END = r"\r\n|\r|\n"
+_HEADER_HINT = "mend the header; of a file without one, the spec names the columns: text: {header: [NAME, ...]}"
+_INDEX_HINT = f"if that is pandas's index, write the file with to_csv(index=False); else {_HEADER_HINT}"
 _LF, _CR = b"\n\r"
 
 
@@ -100,6 +103,8 @@ def _head(file: SourceFile, text: CleanText) -> Head | None:
     names, size = _first_record(file.path, sample, dialect)
     check_columns(file.path, len(names), file.limits)
     option = file.text.header
+    if len(names) == 1 and option is None:
+        _check_one_column(file.path, names[0], sample, dialect)
     if option is None and looks_like_values(names):
         hint = "say `header: true` under `text:` where it names the columns, else `header: false` or the names"
         raise SourceError(
@@ -109,9 +114,11 @@ def _head(file: SourceFile, text: CleanText) -> Head | None:
         given = list(option) if isinstance(option, tuple) else [f"c{number}" for number in range(len(names))]
         rows = sample_rows(sample, dialect.delimiter, dialect.quote)
         if not any(len(row) == len(given) for row in rows):  # the first may be no row
-            raise SourceError(f"{file.path} has {len(names)} columns, and `header` names {len(given)}")
+            hint = f"name all {len(names)}, or say another --delimiter where that is too many or too few"
+            raise SourceError(f"{file.path} has {len(names)} columns, and `header` names {len(given)}", hint=hint)
         names, size = given, 0
-    check_names(file.path, names, hint="mend the header, or say `header: [name, ...]` for a file without one")
+    is_index = not names[0].strip()
+    check_names(file.path, names, hint=_INDEX_HINT if is_index else _HEADER_HINT)
     # a part of a file has the header of the whole before it: its own lines are counted
     line = 1 if file.lines is not None and file.lines.header else 1 + count_lines(start[:size])
     return Head(file.path, names, dialect, size, line)
@@ -131,8 +138,19 @@ def _first_record(path: str, sample: str, dialect: Dialect) -> tuple[list[str], 
             if record:
                 return record, taken
     except csv.Error as error:
-        raise SourceError(f"cannot read {path}: its header: {error}") from error
-    raise SourceError(f"cannot read {path}: it has no header")
+        raise SourceError(f"cannot read {path}: its header: {error}", hint=_HEADER_HINT) from error
+    raise SourceError(f"cannot read {path}: it has no header", hint=_HEADER_HINT)
+
+
+def _check_one_column(path: str, name: str, sample: str, dialect: Dialect) -> None:
+    """Refuse a file whose columns are taken for a single one."""
+    mark = overlooked_delimiter(sample, dialect)
+    if mark is None:
+        return
+    said = {"\t": "\\t"}.get(mark, mark)
+    message = f"{path}: its only column {name!r} looks like several, separated by '{said}'"
+    hint = f"say --delimiter '{said}', or in the spec text: {{delimiter: \"{said}\"}}; header: true where it is one"
+    raise SourceError(message, hint=hint)
 
 
 def read_rows(

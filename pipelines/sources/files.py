@@ -6,7 +6,6 @@ import bz2
 import gzip
 import lzma
 import zipfile
-import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from tierlake.pipelines.errors import SourceError
 from tierlake.pipelines.model.text_options import TextOptions
 from tierlake.pipelines.sources.limits import BoundedBytes, SourceLimits
 from tierlake.pipelines.sources.line_ranges import Lines, LinesOf
+from tierlake.pipelines.sources.refusals import UNREADABLE, nothing_matches, unknown_format, unopened, unreadable
 from tierlake.pipelines.sources.text_format import DEFAULT_DELIMITERS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fsspec.core import OpenFile
 
-__all__ = ["UNREADABLE", "SourceFile", "find_files", "paths_of", "unreadable"]
+__all__ = ["SourceFile", "find_files", "paths_of"]
 
 _TEXT_FORMATS = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "json", "ndjson": "json"}
 _BINARY_FORMATS = {"parquet": "parquet", "pq": "parquet", "arrow": "ipc", "feather": "ipc", "ipc": "ipc"}
@@ -39,27 +39,6 @@ _EXPANDERS: Mapping[str, Callable[[Any], Any]] = {
     "zst": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
 }
 _ENCRYPTED = 1
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    pa.ArrowException,
-)
-"""What readers raise for a file that is damaged, or none of its format."""
-
-
-def unreadable(path: str, error: Exception) -> SourceError:
-    """The error for a file that cannot be read."""
-    cut = isinstance(error, EOFError) or "Truncated compressed" in str(error)
-    message = (
-        f"cannot read {without_secrets(path)}: {'its end is missing' if cut else str(error) or type(error).__name__}"
-    )
-    return SourceError(message, hint="it may have been copied while it was written: copy it again" if cut else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +93,7 @@ class SourceFile:
         except SourceError:
             raise
         except UNREADABLE as error:
-            raise unreadable(self.path, error) from error
+            raise unreadable(self.path, error, self.file) from error
 
     def _opened(self, stack: ExitStack) -> Any:
         raw = stack.enter_context(self.file)
@@ -158,20 +137,22 @@ def find_files(
     """
     files: list[SourceFile] = []
     for path in paths:
+        if not path:
+            raise SourceError("a source is empty text, which names no file", hint="name a file, a URL or a pattern")
         options = storage_options if "://" in path else {}
         try:
             opened = fsspec.open_files(path, "rb", **options)
-        except (OSError, ValueError, ImportError) as error:
-            raise SourceError(f"cannot open {path}: {error}") from error
+        except (*UNREADABLE, ImportError) as error:
+            raise unopened(path, error) from error
         if not opened:
-            raise SourceError(f"nothing matches {path}")
+            raise nothing_matches(path, options)
         for file in opened:
             files.extend(_members(file, limits or SourceLimits(), text or TextOptions()))
     return files
 
 
 def _members(file: OpenFile, limits: SourceLimits, text: TextOptions) -> list[SourceFile]:
-    kind, compression = _format_of(file.path)
+    kind, compression = _format_of(file)
     whole = SourceFile(file, kind or "csv", limits, text, compression)
     if compression != "zip":
         return [whole]
@@ -179,9 +160,10 @@ def _members(file: OpenFile, limits: SourceLimits, text: TextOptions) -> list[So
         with file as raw, zipfile.ZipFile(raw) as archive:
             members = [member for member in archive.infolist() if _is_data(member.filename)]
     except UNREADABLE as error:
-        raise unreadable(file.path, error) from error
+        raise unreadable(file.path, error, file) from error
     if not members:
-        raise SourceError(f"{without_secrets(file.path)} is an archive without a file")
+        message = f"{without_secrets(file.path)} is an archive without a file"
+        raise SourceError(message, hint="pack it again, or ingest the files themselves")
     locked = [member.filename for member in members if member.flag_bits & _ENCRYPTED]
     if locked:
         raise SourceError(
@@ -194,7 +176,7 @@ def _member(whole: SourceFile, name: str, outer: str, *, is_alone: bool) -> Sour
     ending = name.rpartition("/")[2].lower().rpartition(".")[2]
     kind = _FORMATS.get(ending) or (outer if is_alone else "")
     if not kind:
-        raise _unknown_format(f"{whole.path}!{name}")
+        raise unknown_format(whole.file, f"{whole.path}!{name}", sorted(_FORMATS), _EXPANDERS)
     return replace(whole, member=name, kind=kind)
 
 
@@ -204,9 +186,9 @@ def _is_data(name: str) -> bool:
     return bool(parts[-1]) and not parts[-1].startswith(".") and "__MACOSX" not in parts and parts[-1] != "Thumbs.db"
 
 
-def _format_of(path: str) -> tuple[str, str]:
+def _format_of(file: OpenFile) -> tuple[str, str]:
     """Format and compression, by the name; the format of a zip archive may be its members' own."""
-    parts = path.rpartition("/")[2].lower().split(".")
+    parts = file.path.rpartition("/")[2].lower().split(".")
     if parts[-1] == "zip":
         return _FORMATS.get(parts[-2], "") if len(parts) > 1 else "", "zip"
     if parts[-1] in _EXPANDERS:
@@ -214,12 +196,5 @@ def _format_of(path: str) -> tuple[str, str]:
     else:
         kind, compression = _FORMATS.get(parts[-1]) if len(parts) > 1 else None, ""
     if kind is None:
-        raise _unknown_format(path)
+        raise unknown_format(file, file.path, sorted(_FORMATS), _EXPANDERS)
     return kind, compression
-
-
-def _unknown_format(path: str) -> SourceError:
-    known = ", ".join(sorted(_FORMATS))
-    endings = ", ".join(_EXPANDERS)
-    hint = f"names end in one of {known}; text may be compressed ({endings}), and zip archives hold any of them"
-    return SourceError(f"cannot tell the format of {without_secrets(path)} by its name", hint=hint)

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.types as pat
 
+from tierlake.connector.redact import one_line
 from tierlake.pipelines.errors import SourceError
 from tierlake.pipelines.model.stored_types import storable_type
-from tierlake.pipelines.sources.files import UNREADABLE
 from tierlake.pipelines.sources.limits import check_names
 from tierlake.pipelines.sources.python_objects import column_of_objects
+from tierlake.pipelines.sources.refusals import UNREADABLE
 from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from tierlake.pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
 from tierlake.pipelines.values import meets, texts_of, wider
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["numbered", "open_frame"]
 
 _BATCH_ROWS = 1 << 17
+_AS_TEXT = "rename it: `frame.columns = frame.columns.astype(str)`"
+_RENAME = "rename the columns before: `frame.columns = [...]`"
+_MEND = "make it a table that pyarrow can read, and ingest that"
 
 
 def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
@@ -58,6 +62,8 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
         return _iterable(iter(source))
     message = f"cannot ingest a {type(source).__name__}"
     hint = "pass a path or URL, a pandas or polars frame, or an Arrow table, reader or dataset"
+    if isinstance(source, dict):
+        hint = "`pa.table(values)` makes a table of columns by name, `pa.Table.from_pylist([row])` one of rows"
     raise SourceError(message, hint=hint)
 
 
@@ -102,7 +108,7 @@ def numbered(path: str, batches: Iterable[pa.RecordBatch]) -> Iterator[SourceBat
 
 
 def _stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch], name: str) -> RowStream:
-    check_columns_of(name, schema)
+    check_columns_of(f"the {name}", schema)
     plain = pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
     return RowStream(plain, numbered(name, _plain(_guarded(batches, name), plain)), name)
 
@@ -114,8 +120,8 @@ def check_columns_of(name: str, schema: pa.Schema) -> None:
         SourceError: It is one.
     """
     if not len(schema):
-        raise SourceError(f"the {name} has no columns")
-    check_names(f"the {name}", schema.names, hint="rename the columns")
+        raise SourceError(f"{name} has no columns", hint="ingest something with columns, if without a row")
+    check_names(name, schema.names, hint="rename the columns before: `rename_columns([...])`")
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -142,7 +148,7 @@ def _guarded(batches: Iterable[pa.RecordBatch], name: str) -> Iterator[pa.Record
     except SourceError:
         raise
     except UNREADABLE as error:
-        raise SourceError(f"cannot read the {name}: {error}") from error
+        raise SourceError(f"cannot read the {name}: {one_line(str(error))}", hint=_MEND) from error
 
 
 def _exported(source: Any) -> RowStream:
@@ -154,7 +160,7 @@ def _exported(source: Any) -> RowStream:
     try:
         reader = pa.RecordBatchReader.from_stream(source)
     except UNREADABLE as error:
-        raise SourceError(f"cannot read the {type(source).__name__}: {error}") from error
+        raise SourceError(f"cannot read the {type(source).__name__}: {one_line(str(error))}", hint=_MEND) from error
     return _stream(reader.schema, reader, type(source).__name__)
 
 
@@ -182,7 +188,15 @@ def _batches_of(item: object) -> list[pa.RecordBatch]:
         return [item]
     if isinstance(item, pa.Table):
         return list(item.to_batches())
-    raise SourceError(f"an iterable source must yield Arrow tables or record batches, not {type(item).__name__}")
+    kind = type(item).__name__
+    ways = {
+        "dict": "`pa.Table.from_pylist(rows)` makes a table of rows",
+        "str": "paths and frames are separate sources: ingest one after the other",
+        "ndarray": "`pd.DataFrame(array, columns=[...])` gives it names",
+        "DataFrame": "ingest `pd.concat(frames)`, or a dict of frames by name",
+    }
+    hint = ways.get(kind, "`pa.table({NAME: values})` makes a table")
+    raise SourceError(f"an iterable source must yield Arrow tables or record batches, not {kind}", hint=hint)
 
 
 def _pandas(frame: Any, known: pa.Schema | None) -> RowStream:
@@ -199,10 +213,15 @@ def _pandas(frame: Any, known: pa.Schema | None) -> RowStream:
     pairs.extend((name, level) for name, level in levels if name is not None)
     for name, _ in pairs:
         if not isinstance(name, str):
-            raise SourceError(f"the pandas frame has a column {name!r}, which is no text", hint="rename it")
+            raise SourceError(
+                f"the pandas frame has a column {name!r}, which is no text",
+                hint="rename it: `frame.columns = frame.columns.astype(str)`",
+            )
     if not pairs:
-        raise SourceError("the pandas frame has no columns")
-    check_names("the pandas frame", [name for name, _ in pairs], hint="rename the columns")
+        raise SourceError("the pandas frame has no columns", hint="ingest one with columns, if without a row")
+    check_names(
+        "the pandas frame", [name for name, _ in pairs], hint="rename the columns before: `frame.columns = [...]`"
+    )
     wrong: dict[int, Unfit] = {}
     arrays = [_pandas_column(name, values, known, wrong) for name, values in pairs]
     table = pa.table(arrays, names=[name for name, _ in pairs])

@@ -60,18 +60,24 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
     whole = Kind()
     times: dict[str, TextTypes] = {}
     known_names = set(known.names) if known is not None else set()
+    worst: tuple[str, BadRow] | None = None
     for file in files:
         for block in _blocks(file):
+            worst = worst or next(((file.path, bad) for bad in block.bad), None)
             try:
                 whole.add(block.rows, file.path, block.lines)
             except RecursionError:
                 where = f"{file.path}: near line {block.lines[0]:,}"
-                raise SourceError(f"cannot read {where} values are nested too deeply") from None
+                raise SourceError(
+                    f"cannot read {where} values are nested too deeply", hint="store such values as text"
+                ) from None
             check_columns(file.path, len(whole.fields), file.limits)
             for name, kind in whole.fields.items():
                 if name not in known_names and set(kind.seen) == {"text"}:
                     texts = _texts([row.get(name) for row in block.rows])
                     times.setdefault(name, TextTypes()).add(texts)
+    if not whole.fields and known is None and worst is not None:
+        raise _without_rows(*worst)
     hint = "mend the source: a table's columns differ by more than upper and lower case"
     check_names(files[0].path, list(whole.fields), hint)
     seen = {name: kind for name, kind in whole.fields.items() if kind.seen}
@@ -347,6 +353,16 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> dict[str, Any]:
     return row
 
 
+def _without_rows(path: str, first: BadRow) -> SourceError:
+    """The error for a source of which no line is a row, nor anything tells its columns."""
+    hint = "write a JSON object a line"
+    if "twice" in first.reason:
+        hint = "name each field of an object once"
+    elif first.value is not None and first.value.lstrip().startswith("{"):
+        hint = "write an object a line: `jq -c . FILE > FILE.jsonl`"
+    return SourceError(f"cannot read {path}: no line of it is a row; line {first.line:,} {first.reason}", hint=hint)
+
+
 def _refuse_array(path: str) -> None:
     hint = "write an object a line: `jq -c '.[]' FILE > FILE.jsonl`"
     raise SourceError(f"cannot read {path}: it is one JSON array, and not an object a line", hint=hint)
@@ -372,7 +388,9 @@ def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
             rest += first
             if len(rest) > _LONGEST_LINE_BYTES:
                 where = f"{file.path}: line {number:,}"
-                raise SourceError(f"cannot read {where} is longer than {_LONGEST_LINE_BYTES:,} bytes")
+                raise SourceError(
+                    f"cannot read {where} is longer than {_LONGEST_LINE_BYTES:,} bytes", hint="write an object a line"
+                )
             for line in others:
                 yield number, rest
                 number, rest = number + 1, line

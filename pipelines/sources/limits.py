@@ -118,5 +118,8 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
             )
     if (both := clash(names)) is not None:
         other, name = both
-        differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"
-        raise SourceError(f"{path} has the column {other} {differ}", hint=hint)
+        places = " and ".join(str(number) for number, one in enumerate(names, 1) if one == name)
+        differ = f"and {name}, which differ by upper and lower case alone"
+        raise SourceError(
+            f"{path} has the column {other} {f'twice, as column {places}' if other == name else differ}", hint=hint
+        )

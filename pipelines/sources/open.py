@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "layout_of", "open_source", "read_files"]
 
 _MOST_RUNS = 100
+_EMPTY = "check that it was written; the first file of a dataset has rows, or a line of names at least"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def layout_of(files: Sequence[SourceFile], known: pa.Schema | None) -> Layout:
     layouts = [layout for layout in layouts if len(layout.schema)]
     if not layouts:
         if known is None:
-            raise SourceError(f"cannot read {files[0].path}: it is empty, and nothing tells its columns")
+            raise SourceError(f"cannot read {files[0].path}: it is empty, and nothing tells its columns", hint=_EMPTY)
         return Layout(known, files[0].path, known, is_text)
     first = layouts[0]
     for other in layouts[1:]:
@@ -133,7 +134,7 @@ def _of_delimited(files: Sequence[SourceFile], known: pa.Schema | None) -> Layou
                     guess.add(as_written_with_points(run.column(name), head.dialect), first)
     if model is None:
         if known is None:
-            raise SourceError(f"cannot read {files[0].path}: it is empty, without even a header")
+            raise SourceError(f"cannot read {files[0].path}: it is empty, without even a header", hint=_EMPTY)
         return Layout(pa.schema([]), files[0].path, known, is_text=True)
     fields = [pa.field(name, types[name] if name in types else guesses[name].kind or pa.null()) for name in model.names]
     spoilers = {name: guess.spoilers for name, guess in guesses.items() if guess.spoilers is not None}

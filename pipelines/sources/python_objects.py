@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from tierlake.pipelines.errors import SourceError
-from tierlake.pipelines.sources.files import UNREADABLE
+from tierlake.pipelines.sources.refusals import UNREADABLE
 from tierlake.pipelines.values import fit, meets
 
 if TYPE_CHECKING:

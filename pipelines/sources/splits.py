@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from tierlake.pipelines.errors import SourceError
 from tierlake.pipelines.sources.csv import head_of
-from tierlake.pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
+from tierlake.pipelines.sources.files import SourceFile, find_files, paths_of
 from tierlake.pipelines.sources.line_ranges import cut_lines
 from tierlake.pipelines.sources.open import Layout, layout_of, open_source, read_files
+from tierlake.pipelines.sources.refusals import unreadable
 from tierlake.pipelines.sources.stream import RowStream
 from tierlake.pipelines.values import meets
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tierlake.pipelines.model.missing_columns import is_value
+
 if TYPE_CHECKING:
     from tierlake.pipelines.model.text_options import TextOptions
 
@@ -20,6 +22,7 @@ __all__ = [
     "Dialect",
     "as_written_with_points",
     "looks_like_values",
+    "overlooked_delimiter",
     "sample_rows",
     "sniffed",
     "with_point_for_comma",
@@ -28,12 +31,12 @@ __all__ = [
 DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_OTHER_DELIMITERS = ("^", "~", "#")
 _SAMPLE_ROWS = 1000
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
 _COMMA_CELL = r"^(\s*[+-]?\d*),(\d*(?:[eE][+-]?\d+)?\s*)$"
 _POINT_CELL = r"^(\s*[+-]?\d+)\.(\d)"
-_VALUE = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,23 @@ def sniffed(head: str, default: str, options: TextOptions) -> Dialect:
     return Dialect(delimiter, quote, decimal, tuple(notes))
 
 
+def overlooked_delimiter(head: str, dialect: Dialect) -> str | None:
+    """What separates the columns of a file that seems to have one alone: in all rows it gives equally many.
+
+    Args:
+        head: Whole lines from the file's beginning.
+        dialect: Of the file, with which it has one column.
+    """
+    for mark in (*_DELIMITERS, *_OTHER_DELIMITERS):
+        counts = [len(row) for row in sample_rows(head, mark, dialect.quote)] if mark != dialect.delimiter else []
+        if len(counts) > 1 and counts[0] > 1 and len(set(counts)) == 1:
+            return mark
+    return None
+
+
 def looks_like_values(names: list[str]) -> bool:
     """Whether what stands in the first line are numbers or dates rather than names."""
-    return bool(names) and all(_VALUE.fullmatch(name.strip()) for name in names)
+    return bool(names) and all(map(is_value, names))
 
 
 def sample_rows(head: str, delimiter: str, quote: str) -> list[list[str]]:

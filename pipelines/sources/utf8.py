@@ -29,6 +29,18 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MAGIC = (
+    (b"\x1f\x8b", "compressed with gzip", ".csv.gz or .jsonl.gz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", ".csv.zst or .jsonl.zst"),
+    (b"\xfd7zXZ", "compressed with xz", ".csv.xz or .jsonl.xz"),
+    (b"BZh", "compressed with bzip2", ".csv.bz2 or .jsonl.bz2"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", ".zip; a spreadsheet has to be saved as CSV"),
+    (b"PAR1", "Parquet", ".parquet"),
+    (b"ARROW1", "Arrow IPC", ".arrow"),
+)
+"""How files begin that are no text, and how their names have to end."""
+_NO_TEXT = frozenset({*range(9), *range(14, 32)})
+_LOOKED_AT = 64
 _BLOCK_BYTES = 1 << 20
 _LONGEST_LETTER = 4
 
@@ -179,6 +191,11 @@ class CleanText:
             if data.startswith(mark):
                 message = f"cannot read {self._path}: it begins with the byte order mark of {name.upper()}"
                 raise SourceError(message, hint=_say(name))
+        if any(byte in _NO_TEXT for byte in data[:_LOOKED_AT]):
+            for magic, kind, ending in _MAGIC:
+                if data.startswith(magic):
+                    message = f"cannot read {self._path}: it is {kind}, not text"
+                    raise SourceError(message, hint=f"rename it: its name has to end in {ending}")
         return data.removeprefix(codecs.BOM_UTF8)
 
     def _recoded(self, data: bytes) -> bytes:

@@ -28,7 +28,7 @@ def check_writable(table: DeltaTable, change: Change) -> None:
     properties = table.metadata().configuration
     if change.removes and properties.get("delta.appendOnly") == "true":
         message = f"{table.table_uri} is append-only (delta.appendOnly); it cannot be replaced, expired or compacted"
-        raise UnsupportedByTable(message)
+        raise UnsupportedByTable(message, hint="append to it, or set the property to false where it may change")
     named = [
         name
         for name, value in properties.items()

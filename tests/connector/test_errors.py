@@ -7,9 +7,19 @@ import pickle
 
 import pandas as pd
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
 
+from tests.readable import assert_readable
 from tierlake.connector import errors
+from tierlake.connector.client import error_mapping
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.errors import LakeError, UnsupportedByServer
 
@@ -117,6 +127,49 @@ def test_what_servers_say(code, status, kind):
     error = translated(ClientError(response(code, status), "PutObject"), TARGET)
     assert type(error) is kind
     assert (error.server_code, error.request_id, error.bucket, error.key) == (code, "id-1", "b", "k")
+
+
+UGLY = "\x1b[31mno\x1b[0m\n  \u21b3 way <?xml version='1.0'?><Error><Code>X</Code></Error>"
+
+
+@pytest.mark.parametrize("operation", ["get_object", "head_bucket", "put_object", "create_bucket"])
+@pytest.mark.parametrize("code", [*error_mapping._BY_CODE, *map(str, error_mapping._BY_STATUS), "400", "500", "New"])
+def test_whatever_a_server_says_is_one_line_with_a_hint(code, operation):
+    status = int(code) if code.isdigit() else 400
+    target = Target(operation, "http://h:1", "minio", bucket="My_Bucket", key=None if "bucket" in operation else "a/k")
+    error = translated(ClientError(response(code, status, UGLY), operation), target)
+    assert_readable(error)
+    assert "My_Bucket" in str(error)
+    assert "{" not in error.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        EndpointConnectionError(endpoint_url="http://h:1/b?list-type=2"),
+        ResponseParserError("Unable to parse response (no element), invalid XML:\nb'<html>'"),
+        IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        ProfileNotFound(profile="nobody"),
+        OSError(32, "Broken pipe"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_library_says_is_one_line_with_a_hint(error):
+    assert_readable(translated(error, TARGET))
+
+
+def test_a_region_that_the_server_names():
+    wrong = response("AuthorizationHeaderMalformed", 400, "the region 'us-east-1' is wrong; expecting 'eu-west-1'")
+    wrong["Error"]["Region"] = "eu-west-1"
+    error = translated(ClientError(wrong, "GetObject"), TARGET)
+    assert error.hint == "Set the bucket's region: TIERLAKE_REGION=eu-west-1"
+
+
+def test_another_s_bucket():
+    error = translated(ClientError(response("BucketAlreadyExists", 409), "CreateBucket"), TARGET)
+    assert isinstance(error, errors.AlreadyExists)
+    assert "another name" in error.hint
 
 
 @pytest.mark.parametrize(

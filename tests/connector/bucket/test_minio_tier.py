@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.readable import assert_readable
 from tierlake.connector import LakeFileSystem
-from tierlake.connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules, remote_tiers
-from tierlake.connector.errors import AccessDenied, InvalidSetting, PreconditionFailed, UnsupportedByServer
+from tierlake.connector.bucket import (
+    BucketSpec,
+    RemoteTier,
+    ensure_bucket,
+    ensure_remote_tier,
+    ensure_tier_rules,
+    plan_bucket,
+    remote_tiers,
+)
+from tierlake.connector.errors import (
+    AccessDenied,
+    EndpointUnreachable,
+    InvalidSetting,
+    PreconditionFailed,
+    UnsupportedByServer,
+)
 
 pytestmark = pytest.mark.each_value
 
@@ -73,11 +89,51 @@ def test_a_tier_never_changes_its_place(fs, cold):
         ensure_remote_tier(fs, RemoteTier("COLD", cold.endpoint_url, "k", "s", "elsewhere"))
 
 
-def test_a_tier_that_cannot_be_used(fs, cold):
-    with pytest.raises(InvalidSetting) as caught:
-        ensure_remote_tier(fs, RemoteTier("UNUSABLE", cold.endpoint_url, cold.key, "wrong-secret", cold.bucket))
+UNUSABLE = {
+    "wrong secret": ({"secret": "wrong-secret"}, "does not accept its credentials", "TIERLAKE_TIER_UNUSABLE_SECRET"),
+    "unknown key": ({"key": "nobody"}, "does not accept its credentials", "TIERLAKE_TIER_UNUSABLE_KEY"),
+    "no bucket": ({"bucket": "nosuch"}, "has no such bucket", "tierlake bucket apply nosuch --endpoint-url http://"),
+    "refused": ({"endpoint_url": "http://127.0.0.1:1"}, "nothing listens there", "check `endpoint_url` of UNUSABLE"),
+    "unknown host": ({"endpoint_url": "https://nosuch.invalid"}, "no such host is known", "check `endpoint_url`"),
+    "no TLS": ({"endpoint_url": "https"}, "does not speak TLS", "check `endpoint_url` of UNUSABLE"),
+    "no key": ({"key": ""}, "no credentials", "Set TIERLAKE_TIER_UNUSABLE_KEY to"),
+    "no credentials": ({"key": "", "secret": ""}, "no credentials", "_KEY and TIERLAKE_TIER_UNUSABLE_SECRET to"),
+}
+
+
+@pytest.mark.parametrize(("fault", "says", "hint"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_tier_that_cannot_be_used_is_named_with_its_place(fs, cold, fault, says, hint):
+    if fault.get("endpoint_url") == "https":
+        fault = {"endpoint_url": cold.endpoint_url.replace("http://", "https://")}
+    tier = replace(cold, name="UNUSABLE", **fault)
+    with pytest.raises(InvalidSetting, match=says) as caught:
+        ensure_remote_tier(fs, tier)
+    assert_readable(caught.value)
+    assert f"the tier UNUSABLE (endpoint {tier.endpoint_url}, bucket {tier.bucket})" in caught.value.message
+    assert hint in caught.value.hint
     assert "wrong-secret" not in str(caught.value)
     assert "UNUSABLE" not in remote_tiers(fs)
+
+
+def test_a_plan_without_credentials_says_so_and_changes_nothing(fs, minio, cold):
+    name = minio.make_bucket()
+    tier = {"name": "LACKING", "endpoint_url": cold.endpoint_url, "bucket": cold.bucket}
+    try:
+        plan = plan_bucket(fs, BucketSpec(bucket=name, versioning=True, remote_tiers=(tier,)))
+        assert "Set TIERLAKE_TIER_LACKING_KEY and TIERLAKE_TIER_LACKING_SECRET" in str(plan)
+        with pytest.raises(InvalidSetting, match="no credentials for the tier LACKING") as caught:
+            plan.apply()
+        assert_readable(caught.value)
+        assert "Status" not in minio.admin.get_bucket_versioning(Bucket=name)
+    finally:
+        minio.drop_bucket(name)
+
+
+def test_a_server_that_is_not_there():
+    nowhere = LakeFileSystem(endpoint_url="http://127.0.0.1:1", key="k", secret="s", profile="minio")
+    with pytest.raises(EndpointUnreachable, match="nothing listens there") as caught:
+        remote_tiers(nowhere)
+    assert_readable(caught.value)
 
 
 def test_names_are_upper_case():
@@ -87,8 +143,9 @@ def test_names_are_upper_case():
 
 def test_only_an_administrator_may(minio):
     fs = LakeFileSystem(**{**minio.storage_options, "secret": "wrong-secret"}, skip_instance_cache=True)
-    with pytest.raises(AccessDenied):
+    with pytest.raises(AccessDenied) as caught:
         remote_tiers(fs)
+    assert_readable(caught.value)
 
 
 def test_only_minio_has_them(seaweedfs):

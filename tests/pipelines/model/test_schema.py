@@ -144,7 +144,7 @@ def test_types_that_cannot_meet_are_refused_with_both_schemas(schema, says):
     with pytest.raises(SchemaMismatch, match=says) as caught:
         plan(schema)
     assert "table: id int64" in str(caught.value)
-    assert "data:  " in str(caught.value)
+    assert "data: " in str(caught.value)
 
 
 TWINS = pa.struct([("x", pa.int8()), ("X", pa.int8())])

@@ -93,7 +93,7 @@ def test_text_is_read_in_the_types_that_the_table_knows(files):
         (42, "cannot ingest a int"),
         ("nothing.csv", "cannot (open|read) nothing.csv|nothing.csv"),
         ("none-*.csv", "nothing matches none-"),
-        ("rows.xls", "cannot tell the format of .*rows.xls"),
+        ("rows.xls", "there is no file .*rows.xls"),
         (iter([]), "yielded nothing"),
         (iter([1]), "must yield Arrow tables"),
     ],

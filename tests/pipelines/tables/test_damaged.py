@@ -73,8 +73,7 @@ def test_a_failure_that_passed_shows_no_colours_and_no_xml(delta, fs):
     told = names.failure(f"{root}/{file.path}", raw)
     assert isinstance(told, ServerError)
     assert str(told) == (
-        f"reading lake://{root}/{file.path} failed, and then succeeded: Generic S3 error Error performing GET: 500. "
-        "read again"
+        f"reading lake://{root}/{file.path} failed, and then succeeded: Error performing GET: 500. read again"
     )
 
 
@@ -113,7 +112,7 @@ def test_what_rust_says_in_our_words():
     gone = "error \x1b[31m↳\x1b[0m Error performing PUT http://h:1/b/k in 3s - HTTP error: error sending request"
     assert type(from_rust(OSError(gone), "b")) is EndpointUnreachable
     other = from_rust(OSError("Kernel error -> \x1b[31msomething\x1b[0m\n  ↳ else <?xml?><a/>"), "b")
-    assert (type(other), other.message) == (ServerError, "a request by deltalake: Kernel error -> something else")
+    assert (type(other), other.message) == (ServerError, "a request by deltalake: something else")
 
 
 def test_a_plain_scan_goes_to_other_processes(make_bucket, fs):

@@ -1,0 +1,43 @@
+"""Credentials that the AWS chain cannot give: one line, what to type, and no traceback of a library on the terminal."""
+
+import logging
+
+import pytest
+
+from tests.readable import assert_readable
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import BadCredentials
+
+HERE = {"endpoint_url": "http://127.0.0.1:1", "profile": "minio", "skip_instance_cache": True}
+SSO = "sso_start_url=https://x.awsapps.com/start\nsso_region=us-east-1\nsso_account_id=1\nsso_role_name=r\n"
+CHAINS = {
+    "nothing": ("", "", "Unable to locate credentials", "Set TIERLAKE_KEY and TIERLAKE_SECRET"),
+    "no such profile": ("[profile other]\n", "", "profile (mine) could not be found", "aws configure list-profiles"),
+    "broken file": ("[profile mine\n", "", "Unable to parse config file", "~/.aws/config"),
+    "half a key": ("[profile mine]\n", "[mine]\naws_access_key_id=x\n", "missing: aws_secret_access_key", "Give both"),
+    "no source": ("[profile mine]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=gone\n", "", "gone", "~/.aws/config"),
+    "SSO": (f"[profile mine]\n{SSO}", "", "does not exist", "`aws sso login`"),
+    "failing program": ("[profile mine]\ncredential_process=false\n", "", "custom-process", "`credential_process`"),
+    "no program": ("[profile mine]\ncredential_process=/no/such\n", "", "cannot run /no/such", "`credential_process`"),
+}
+
+
+@pytest.mark.parametrize("engine", ["native", "s3fs"])
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_what_the_chain_lacks(tmp_path, monkeypatch, caplog, chain, engine):
+    config, credentials, says, hint = chain
+    (tmp_path / "config").write_text(config)
+    (tmp_path / "credentials").write_text(credentials)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if config:
+        monkeypatch.setenv("AWS_PROFILE", "mine")
+    fs = LakeFileSystem(**HERE, engine=engine, max_retries=0)
+    for call in (lambda: fs.cat_file("bucket/x"), fs.delta_options):
+        with caplog.at_level(logging.WARNING), pytest.raises(BadCredentials) as raised:
+            call()
+        assert_readable(raised.value)
+        assert says in raised.value.message
+        assert hint in raised.value.hint
+    assert not [record for record in caplog.records if record.exc_info]
