@@ -35,6 +35,7 @@ COMMANDS = {
     "explain": "inspect",
     "history": "inspect",
     "stats": "stats",
+    "survey": "survey",
     "plan": "lifecycle",
     "diff": "lifecycle",
     "apply": "lifecycle",
