@@ -32,7 +32,7 @@ __all__ = ["survey"]
 def survey(
     session: Session, place: str, *, seconds: float, objects: int | None, out_dir: Path | None, shows_all: bool
 ) -> ExitCode:
-    """Show which datasets are in a bucket, what they cost, and what which policy would save. Writes nothing there.
+    r"""Show which datasets are in a bucket, what they cost, and what which policy would save. Writes nothing there.
 
     Delta, Iceberg and Hudi tables, Hive prefixes and folders of files, whoever wrote them, with sizes, ages, classes
     and small files; incomplete uploads, old versions and unreferenced files; and what cannot be told.

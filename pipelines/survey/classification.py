@@ -33,7 +33,7 @@ class FoundDataset:
     """One dataset.
 
     Attributes:
-        path: Its folder below the surveyed prefix; empty for that itself.
+        path: Its folder below the surveyed prefix, with its slash; empty for that prefix itself.
         kind: What marks it.
         is_ours: It has a description of ours.
         log: Of a Delta table.
@@ -86,7 +86,7 @@ def datasets_in(root: Folder) -> dict[str, FoundDataset]:
         root: The folder that was listed.
     """
     found: dict[str, FoundDataset] = {}
-    _visit(root, "", "", None, found, is_beside=False)
+    _visit(root, "", None, found, is_beside=False)
     return {path: one for path, one in sorted(found.items()) if one.count}
 
 
@@ -101,17 +101,16 @@ def owner_of(path: str, datasets: Mapping[str, object]) -> str | None:
 
 
 def _above(path: str) -> Iterator[str]:
-    folder = path.rpartition("/")[0]
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
+    end = path.rfind("/")
+    while end >= 0:
+        yield path[: end + 1]
+        end = path.rfind("/", 0, end)
     yield ""
 
 
 def _visit(
     folder: Folder,
     path: str,
-    prefix: str,
     owner: FoundDataset | None,
     found: dict[str, FoundDataset],
     *,
@@ -126,11 +125,10 @@ def _visit(
         here.direct += folder.own.count
     here.is_folded |= folder.is_folded
     for name, inner in folder.folders.items():
-        below = f"{prefix}{name}"
         has_own_name = not (hive_pair(name) or name == MANY or is_hidden(name) or is_one_of_many(name))
         around = None if owner is None and has_own_name else here
         is_hidden_one = is_hidden(name) or (name == _METADATA and folder.is_iceberg)
-        _visit(inner, below, f"{below}/", around, found, is_beside=is_beside or is_hidden_one)
+        _visit(inner, f"{path}{name}/", around, found, is_beside=is_beside or is_hidden_one)
 
 
 def _table(folder: Folder, path: str) -> FoundDataset:

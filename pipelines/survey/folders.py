@@ -29,8 +29,8 @@ __all__ = ["FOLDERS_MAX", "MANY", "Folder", "FolderTree", "LogFacts"]
 FOLDERS_MAX: Final = 5000
 """The largest number of folders that are kept apart."""
 
-MANY: Final = "*"
-"""The folder in which those without a name of their own are summed up."""
+MANY: Final = "*/"
+"""The folder in which those without a name of their own are summed up: no folder of a store has a slash in its name."""
 
 _CHAINS_MAX: Final = 8
 _LOG: Final = "_delta_log"
@@ -84,7 +84,7 @@ class Folder:
     """A folder, or the sum of many alike.
 
     Attributes:
-        name: Its name; for Hive folders `column=*`, and `*` for others that are one of many.
+        name: Its name; for Hive folders `column=*/`, and `*/` for others that are one of many.
         own: The objects in it, not those in its folders.
         folders: The folders in it, by name.
         log: Of a Delta table, whose root it is.

@@ -46,8 +46,8 @@ class Place:
         return f"{self.bucket}/{self.prefix}"
 
     def root(self, path: str) -> str:
-        """`bucket/prefix` of a folder below it, without a slash at the end."""
-        return f"{self.bucket}/{self.prefix}{path}" if path else self.path.removesuffix("/")
+        """`bucket/prefix` of a folder below it, given with its slash, without that slash."""
+        return f"{self.path}{path}".removesuffix("/")
 
     def uri(self, path: str = "") -> str:
         """The URI of a folder below it."""

@@ -190,7 +190,7 @@ def _not_listed(tree: FolderTree, place: Place) -> Unknown:
 
 
 def _is_in(key: str, path: str) -> bool:
-    return not path or key.startswith(f"{path}/")
+    return key.startswith(path)
 
 
 def _counted(look: VersionsLook, path: str) -> tuple[int, int]:

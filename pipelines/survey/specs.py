@@ -98,10 +98,9 @@ def _problem(found: FoundDataset, delta: DeltaFigures | None, root: str, tables:
 
 
 def _nesting(own: str, tables: Collection[str]) -> str | None:
-    prefix = f"{own}/" if own else ""
-    if any(path.startswith(prefix) and path != own for path in tables):
+    if any(path.startswith(own) and path != own for path in tables):
         return "another table lies below it"
-    if any(own.startswith(f"{path}/") or not path for path in tables if path != own):
+    if any(own.startswith(path) and path != own for path in tables):
         return "it lies inside another table"
     return None
 

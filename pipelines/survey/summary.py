@@ -134,7 +134,8 @@ def _notes(seen: Seen) -> list[str]:
         notes.append(f"Iceberg, {hint}; orphans are known only to its manifests, which were not read")
     if adoption.doubt:
         notes.append(f"{adoption.doubt}: ages go by the last change until somebody says")
-    if adoption.problem and not found.is_ours and adoption.problem != (delta.problem if delta else None):
+    is_named = found.is_ours or found.kind in {"iceberg", "hudi"}
+    if adoption.problem and not is_named and adoption.problem != (delta.problem if delta else None):
         notes.append(f"not to be adopted as it is: {adoption.problem}")
     return notes
 

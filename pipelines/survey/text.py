@@ -163,7 +163,9 @@ def _adoption(survey: Survey) -> str:
 
 
 def _money(dollars: float | None) -> str:
-    """Dollars without cents where they are many."""
+    """Dollars without cents where they are many, and without fractions of one."""
+    if dollars is not None and 0 < dollars < 0.01:  # noqa: PLR2004
+        return "<$0.01"
     if dollars is not None and abs(dollars) >= 1000:  # noqa: PLR2004
         return f"${dollars:,.0f}"
     return formatting.money(dollars)
