@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from tierlake.pipelines.survey.folders import MANY
-from tierlake.pipelines.survey.names import HIDDEN, MARKER, OTHER, hive_pair, is_hidden, is_one_of_many
+from tierlake.pipelines.survey.names import NO_DATA, OTHER, hive_pair, is_hidden, is_one_of_many
 from tierlake.pipelines.survey.totals import Totals
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["FoundDataset", "Kind", "datasets_in", "owner_of"]
 Kind = Literal["delta", "iceberg", "hudi", "hive", "files"]
 
 _METADATA: Final = "metadata"
-_NO_DATA: Final = (HIDDEN, MARKER)
 
 
 @dataclass(slots=True)
@@ -60,6 +59,11 @@ class FoundDataset:
         return self.data.count + self.beside.count
 
     @property
+    def markers(self) -> int:
+        """Empty objects that only stand for folders."""
+        return self.data.markers + self.beside.markers
+
+    @property
     def bytes(self) -> int:
         """Their size."""
         return self.data.bytes + self.beside.bytes
@@ -67,7 +71,7 @@ class FoundDataset:
     @property
     def format(self) -> str:
         """The format of most of its bytes."""
-        shown = {name: size for name, size in self.data.formats.items() if name not in _NO_DATA}
+        shown = {name: size for name, size in self.data.formats.items() if name not in NO_DATA}
         return max(shown, key=lambda name: (shown[name][1], shown[name][0])) if shown else OTHER
 
     @property
@@ -75,19 +79,19 @@ class FoundDataset:
         """The Hive columns of all its paths; None where paths differ."""
         chains = list(self.data.chains)
         in_chains = sum(self.data.chains.values())
-        data = sum(count for name, (count, *_) in self.data.formats.items() if name not in _NO_DATA)
+        data = sum(count for name, (count, *_) in self.data.formats.items() if name not in NO_DATA)
         return chains[0] if len(chains) == 1 and in_chains >= data else None if chains else ()
 
 
 def datasets_in(root: Folder) -> dict[str, FoundDataset]:
-    """All datasets of a tree, by path; those without an object are left out.
+    """All datasets of a tree, by path, but for folders that hold nothing, or only objects that stand for folders.
 
     Args:
         root: The folder that was listed.
     """
     found: dict[str, FoundDataset] = {}
     _visit(root, "", None, found, is_beside=False)
-    return {path: one for path, one in sorted(found.items()) if one.count}
+    return {path: one for path, one in sorted(found.items()) if one.count > one.markers}
 
 
 def owner_of(path: str, datasets: Mapping[str, object]) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tierlake.pipelines.costs.amounts import BILLED_LEAST, Amount
 from tierlake.pipelines.metastore.inference import WindowEvidence
 from tierlake.pipelines.survey.ages import age_step, end_of_window
-from tierlake.pipelines.survey.names import MARKER, format_of, hive_pair, is_hidden, is_one_of_many
+from tierlake.pipelines.survey.names import MARKER, NO_DATA, OTHER, format_of, hive_pair, is_hidden, is_one_of_many
 from tierlake.pipelines.survey.totals import Totals
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class FolderTree:
         place = self._open[-1]
         self._mark(name, size)
         own = place.folder.own
-        kind = format_of(name)
+        kind = OTHER if size and not name else format_of(name)
         if kind == MARKER:
             own.markers += 1
         of_format = own.formats.setdefault(kind, [0, 0, 0])
@@ -210,7 +210,7 @@ class FolderTree:
         self._add_to(own.by_change, storage_class, age_step(self._now - modified), size)
         for column, step in self._windows:
             self._add_to(own.by_window.setdefault(column, {}), storage_class, step, size)
-        if self._chain:
+        if self._chain and kind not in NO_DATA:
             chains = own.chains
             if self._chain in chains or len(chains) < _CHAINS_MAX:
                 chains[self._chain] = chains.get(self._chain, 0) + 1
@@ -274,7 +274,7 @@ class FolderTree:
         if pair is not None:
             evidence = around.folder.own.evidence.setdefault(pair[0], WindowEvidence())
             evidence.add(pair[1])
-            if folder.own.by_change:
+            if any(kind not in NO_DATA for kind in folder.own.formats):
                 folder.own.partitions += 1
         folder.name = name = folder.name if done.has_table else self._kept_name(done, around.folder)
         there = around.folder.folders.get(name)

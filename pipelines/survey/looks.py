@@ -61,21 +61,21 @@ class Budget:
     Attributes:
         seconds: The time; None is any.
         objects: The objects, listed versions apart; None is any.
-        clock: Tells seconds.
+        timer: Tells seconds.
     """
 
     seconds: float | None
     objects: int | None
-    clock: Callable[[], float]
+    timer: Callable[[], float]
     _begin: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to count."""
-        self._begin = self.clock()
+        self._begin = self.timer()
 
     def is_over(self, share: float = 1.0) -> bool:
         """Whether that much of the time is up."""
-        return self.seconds is not None and self.clock() - self._begin >= self.seconds * share
+        return self.seconds is not None and self.timer() - self._begin >= self.seconds * share
 
 
 def listed_tree(

@@ -8,11 +8,13 @@ from typing import Final
 
 from tierlake.pipelines.model.partition_key import unescape_value
 
-__all__ = ["HIDDEN", "MARKER", "OTHER", "format_of", "hive_pair", "is_hidden", "is_one_of_many"]
+__all__ = ["HIDDEN", "MARKER", "NO_DATA", "OTHER", "format_of", "hive_pair", "is_hidden", "is_one_of_many"]
 
 HIDDEN: Final = "hidden"
 OTHER: Final = "other"
 MARKER: Final = "folder marker"
+NO_DATA: Final = (HIDDEN, MARKER)
+"""The formats that readers of a dataset skip."""
 
 _FORMATS: Final = {
     "parquet": "Parquet",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tierlake.pipelines.costs.amounts import BILLED_LEAST, Amount
 from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, MoveRates
+from tierlake.pipelines.runtime.formatting import money
 from tierlake.pipelines.survey.ages import AGE_STEPS_DAYS, step_age
 from tierlake.pipelines.survey.report import Policy
 
@@ -183,7 +184,7 @@ def intelligent_tiering(cells: Cells, prices: Prices) -> Policy | None:
         total.then += then
         total.one_off += one_off
         watched += watching
-    caution = f"at most: if nobody reads it for 90 days; if all is read it costs ${watched:,.2f} a month more"
+    caution = f"at most: if nobody reads it for 90 days; if all is read it costs {money(watched)} a month more"
     return total.policy("S3 Intelligent-Tiering for what is older than 30 d", "a lifecycle rule into it", caution)
 
 

@@ -180,6 +180,7 @@ class Survey:
         waste: What could go.
         policies: What could be done; those that move data are alternatives of each other.
         unknown: What cannot be told, or was not looked at.
+        folder_markers: Empty objects of these that stand for folders, and are in no dataset.
         notes: Remarks.
         specs: By a name for a file, the YAML to adopt a dataset with.
     """
@@ -197,6 +198,7 @@ class Survey:
     waste: tuple[Waste, ...]
     policies: tuple[Policy, ...]
     unknown: tuple[Unknown, ...]
+    folder_markers: int
     notes: tuple[str, ...]
     specs: dict[str, str]
 

@@ -11,6 +11,7 @@ from tierlake.connector.urls import check_place
 from tierlake.pipelines.costs.amounts import size_steps
 from tierlake.pipelines.prices import price_list
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.clock import ServerClock
 from tierlake.pipelines.runtime.progress import counting
 from tierlake.pipelines.survey.classification import datasets_in
 from tierlake.pipelines.survey.folders import FolderTree
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.runtime.clock import Clock
     from tierlake.pipelines.runtime.progress import Progress
     from tierlake.pipelines.survey.report import Policy
 
@@ -52,7 +54,8 @@ def survey(
     seconds: float | None = SECONDS,
     objects: int | None = None,
     progress: Progress = False,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Clock | None = None,
+    timer: Callable[[], float] = time.monotonic,
     options: Mapping[str, Any] | None = None,
 ) -> Survey:
     """Look at a bucket, or at what is below a prefix, and write nothing.
@@ -66,7 +69,8 @@ def survey(
         seconds: How long to look; what was not looked at by then is named. None is as long as it takes.
         objects: How many objects to list at the most, likewise.
         progress: Reports the number of objects.
-        clock: Tells seconds, for `seconds`.
+        clock: Whose time ages count up to; the server's by default.
+        timer: Tells seconds, for `seconds`.
         options: Arguments of `LakeFileSystem`, where there is no `fs`.
 
     Raises:
@@ -79,9 +83,9 @@ def survey(
 
         fs = LakeFileSystem(**(options or {}))
     place = _place(url)
-    budget = Budget(seconds, objects, clock)
+    budget = Budget(seconds, objects, timer)
     try:
-        now = fs.server_time(place.path)
+        now = (clock or ServerClock(fs, place.path)).now()
     except BucketNotFound as error:
         raise _no_bucket(fs, place.bucket) from error
     profile = fs.profile
@@ -123,6 +127,7 @@ def survey(
     listable = None if open_question and open_question.name == "incomplete uploads" else uploads
     shown = old if has_versions else None
     policies = proposals(seen, listable, shown, prices, keeps_versions=bool(versioned))
+    outside = tree.count - sum(one.found.count for one in seen)
     costs = [
         prices.monthly_of(cells) for one in seen for cells in (one.found.data.by_change, one.found.beside.by_change)
     ]
@@ -143,6 +148,7 @@ def survey(
         waste=waste_of(seen, listable, shown, prices),
         policies=tuple(sorted(policies, key=lambda one: -one.monthly_saved)),
         unknown=tuple(unknown),
+        folder_markers=outside,
         notes=tuple(_notes(fs, place, rules)),
         specs=_specs(seen, prices, place),
     )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.metastore.inference import partitioning_of
 from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec
-from tierlake.pipelines.survey.names import HIDDEN, MARKER
+from tierlake.pipelines.survey.names import NO_DATA
 from tierlake.pipelines.survey.policies import TIER_STEPS
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ def _of_log(delta: DeltaFigures) -> str | None:
 
 
 def _of_files(found: FoundDataset) -> str | None:
-    others = sum(count for name, (count, *_) in found.data.formats.items() if name not in {"Parquet", HIDDEN, MARKER})
+    others = sum(count for name, (count, *_) in found.data.formats.items() if name not in {"Parquet", *NO_DATA})
     if found.format != "Parquet" or others > found.data.formats["Parquet"][0]:
         return f"its files are {found.format}: `tierlake ingest` reads CSV, JSON and Parquet into a new dataset"
     if found.columns is None:
         return "its files lie at different depths"
-    if not found.columns and found.direct < found.data.count:
+    if not found.columns and found.direct < found.data.count - found.data.markers:
         return "its files lie in folders that are no Hive partitions"
     return None
 

@@ -10,7 +10,7 @@ from tierlake.pipelines.costs.amounts import Amount
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.survey import policies
 from tierlake.pipelines.survey.ages import AGE_STEPS_DAYS
-from tierlake.pipelines.survey.names import HIDDEN, MARKER
+from tierlake.pipelines.survey.names import NO_DATA
 from tierlake.pipelines.survey.report import ClassFigures, FormatFigures, Policy, SurveyedDataset, Waste
 from tierlake.pipelines.survey.totals import Cells, Totals, merge_cells
 
@@ -110,7 +110,7 @@ def class_figures(totals: Totals, prices: Prices) -> tuple[ClassFigures, ...]:
 
 
 def _small(found: FoundDataset) -> int:
-    return sum(small for name, (*_, small) in found.data.formats.items() if name not in {HIDDEN, MARKER})
+    return sum(small for name, (*_, small) in found.data.formats.items() if name not in NO_DATA)
 
 
 def _notes(seen: Seen) -> list[str]:
