@@ -41,8 +41,8 @@ def survey(
         tierlake survey s3://warehouse
         tierlake survey s3://warehouse/raw --out-dir specs
     """
+    from tierlake.pipelines.survey.page import survey_text
     from tierlake.pipelines.survey.run import survey as look
-    from tierlake.pipelines.survey.text import survey_text
 
     result = look(place, fs=session.filesystem(), seconds=seconds, objects=objects, progress=session.out.shows_progress)
     if out_dir is not None:

@@ -5,7 +5,7 @@ from tierlake.pipelines.survey import survey
 print(survey("s3://warehouse"))
 """
 
-from tierlake.pipelines.survey.report import Survey
+from tierlake.pipelines.survey.page import Survey
 from tierlake.pipelines.survey.run import survey
 
 __all__ = ["Survey", "survey"]

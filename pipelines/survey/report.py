@@ -1,4 +1,4 @@
-"""The result of a survey, as values."""
+"""The parts of a survey's result, as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.survey.classification import Kind
 
-__all__ = ["ClassFigures", "FormatFigures", "Policy", "Survey", "SurveyedDataset", "Unknown", "Waste"]
+__all__ = ["ClassFigures", "FormatFigures", "Policy", "SurveyedDataset", "Unknown", "Waste"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,50 +160,3 @@ class Unknown:
     name: str
     reason: str
     way: str
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What is in a bucket, or below a prefix, and what it costs.
-
-    Attributes:
-        uri: What was surveyed.
-        as_of: When, by the server's clock.
-        server: The profile of the server.
-        prices: The price list: its region and date.
-        prices_note: What a reader of its figures should know.
-        is_complete: Whether every object was listed.
-        objects: Of those that were.
-        bytes: Their size.
-        monthly_cost: Storage in dollars a month; None where a class has no price.
-        datasets: By size, the largest first.
-        waste: What could go.
-        policies: What could be done; those that move data are alternatives of each other.
-        unknown: What cannot be told, or was not looked at.
-        folder_markers: Empty objects of these that stand for folders, and are in no dataset.
-        notes: Remarks.
-        specs: By a name for a file, the YAML to adopt a dataset with.
-    """
-
-    uri: str
-    as_of: datetime
-    server: str
-    prices: str
-    prices_note: str | None
-    is_complete: bool
-    objects: int
-    bytes: int
-    monthly_cost: float | None
-    datasets: tuple[SurveyedDataset, ...]
-    waste: tuple[Waste, ...]
-    policies: tuple[Policy, ...]
-    unknown: tuple[Unknown, ...]
-    folder_markers: int
-    notes: tuple[str, ...]
-    specs: dict[str, str]
-
-    def __str__(self) -> str:
-        """For people, in 80 columns."""
-        from tierlake.pipelines.survey.text import survey_text
-
-        return survey_text(self)

@@ -27,8 +27,9 @@ from tierlake.pipelines.survey.looks import (
     uploads_of,
 )
 from tierlake.pipelines.survey.names import hive_pair
+from tierlake.pipelines.survey.page import Survey
 from tierlake.pipelines.survey.policies import Prices, tiering
-from tierlake.pipelines.survey.report import Survey, Unknown
+from tierlake.pipelines.survey.report import Unknown
 from tierlake.pipelines.survey.specs import adoption_of, file_name
 from tierlake.pipelines.survey.summary import Seen, dataset_figures, proposals, waste_of
 from tierlake.pipelines.tables.nested import enclosing_root

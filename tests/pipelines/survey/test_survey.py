@@ -228,8 +228,8 @@ def test_slashes_in_a_row_are_folders_without_a_name(moto):
         "/": 1,
         "/a": 1,
         "/a/": 1,
-        "//": 1,
     }
+    assert (result.objects, result.folder_markers) == (4, 1)
     moto.drop_bucket(bucket)
 
 
@@ -294,7 +294,7 @@ def test_classes_and_policies_on_aws(moto):
     rule = aged["lifecycle rule: STANDARD_IA after 30 d, GLACIER_IR after 90 d"]
     assert rule.objects == 2  # archived ones and small ones stay; from STANDARD_IA it would cost more than it saves
     assert "if nobody reads it" in aged["S3 Intelligent-Tiering for what is older than 30 d"].caution
-    assert all(0 < one.one_off + one.monthly_saved and one.monthly_saved * 12 >= one.one_off for one in aged.values())
+    assert all(one.one_off + one.monthly_saved > 0 and one.monthly_saved * 12 >= one.one_off for one in aged.values())
     moto.drop_bucket(bucket)
 
 

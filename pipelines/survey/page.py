@@ -1,8 +1,9 @@
-"""A survey as a page for people, in 80 columns."""
+"""The result of a survey, and the page of 80 columns that people read."""
 
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tierlake.connector.ages import rounded_age
@@ -10,15 +11,62 @@ from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
-    from tierlake.pipelines.survey.report import Policy, Survey, SurveyedDataset
+    from tierlake.pipelines.survey.report import Policy, SurveyedDataset, Unknown, Waste
 
-__all__ = ["survey_text"]
+__all__ = ["Survey", "survey_text"]
 
 WIDTH: Final = 80
 _NAME_LEAST: Final = 14
 _SHOWN: Final = 40
 _NOTES_SHOWN: Final = 10
+_NOTED_NAME: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is in a bucket, or below a prefix, and what it costs.
+
+    Attributes:
+        uri: What was surveyed.
+        as_of: When, by the server's clock.
+        server: The profile of the server.
+        prices: The price list: its region and date.
+        prices_note: What a reader of its figures should know.
+        is_complete: Whether every object was listed.
+        objects: Of those that were.
+        bytes: Their size.
+        monthly_cost: Storage in dollars a month; None where a class has no price.
+        datasets: By size, the largest first.
+        waste: What could go.
+        policies: What could be done; those that move data are alternatives of each other.
+        unknown: What cannot be told, or was not looked at.
+        folder_markers: Empty objects of these that stand for folders, and are in no dataset.
+        notes: Remarks.
+        specs: By a name for a file, the YAML to adopt a dataset with.
+    """
+
+    uri: str
+    as_of: datetime
+    server: str
+    prices: str
+    prices_note: str | None
+    is_complete: bool
+    objects: int
+    bytes: int
+    monthly_cost: float | None
+    datasets: tuple[SurveyedDataset, ...]
+    waste: tuple[Waste, ...]
+    policies: tuple[Policy, ...]
+    unknown: tuple[Unknown, ...]
+    folder_markers: int
+    notes: tuple[str, ...]
+    specs: dict[str, str]
+
+    def __str__(self) -> str:
+        """For people, in 80 columns."""
+        return survey_text(self)
 
 
 def survey_text(survey: Survey, *, limit: int | None = _SHOWN) -> str:
@@ -64,9 +112,13 @@ def _datasets(survey: Survey, limit: int | None) -> str:
     heads = (_HEADINGS[0], *(_HEADINGS[1:3]), *(f">{one}" for one in _HEADINGS[3:]))
     text = formatting.table_text(heads, cells, number=len(survey.datasets), limit=limit)
     lines = [text]
-    noted = [(one, note) for one in shown for note in one.notes]
-    for one, note in noted[:_NOTES_SHOWN]:
-        lines += _wrapped(f"{_name(one, prefix)}: {note}")
+    noted: dict[str, list[str]] = {}
+    for one in survey.datasets:
+        for note in one.notes:
+            noted.setdefault(note, []).append(_middle(_name(one, prefix), _NOTED_NAME))
+    for note, of in list(noted.items())[:_NOTES_SHOWN]:
+        several = f"{len(of):,} datasets, such as {of[0]}"
+        lines += _wrapped(f"{of[0] if len(of) == 1 else several}: {note}")
     if len(noted) > _NOTES_SHOWN:
         lines.append(f"... and {len(noted) - _NOTES_SHOWN:,} more remarks: --json has all")
     return "\n".join(lines)
@@ -104,10 +156,17 @@ def _name(one: SurveyedDataset, prefix: str) -> str:
 
 def _middle(name: str, width: int) -> str:
     """A name without its middle where it is too long."""
-    if len(name) <= width:
+    if name.isascii():
+        if len(name) <= width:
+            return name
+        ahead = (width - 1) // 2
+        return f"{name[:ahead]}…{name[len(name) - (width - 1 - ahead) :]}"
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(name) <= width:
         return name
     ahead = (width - 1) // 2
-    return f"{name[:ahead]}…{name[len(name) - (width - 1 - ahead) :]}"
+    return f"{set_cell_size(name, ahead)}…{set_cell_size(name[::-1], width - 1 - ahead)[::-1]}"
 
 
 def _waste(survey: Survey) -> str:
@@ -172,6 +231,7 @@ def _money(dollars: float | None) -> str:
 
 
 def _wrapped(text: str, *, first: str = "", then: str = "  ") -> Iterable[str]:
+    shown = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
+        shown, WIDTH, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
     )
