@@ -168,7 +168,7 @@ def _place(url: str) -> Place:
 
 def _no_bucket(fs: LakeFileSystem, bucket: str) -> BucketNotFound:
     try:
-        buckets = [str(name).strip("/") for name in fs.ls("", detail=False)]
+        buckets = [str(one["Name"]) for one in fs.call_s3("list_buckets").get("Buckets", ())]
     except (LakeError, OSError):
         buckets = []
     near = did_you_mean(bucket, buckets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -45,46 +45,50 @@ def prefix(path):
     return "".join(f"{segment}/" for segment in path)
 
 
-def oracle(keys):
-    """The datasets, key by key: path to kind, objects and bytes."""
-    tables = {}
+def tables_of(keys):
+    """The roots of tables: path to kinds."""
+    tables = defaultdict(set)
     for key in keys:
         *path, name = key.split("/")
         for depth, segment in enumerate(path):
-            mark = {"_delta_log": "delta", ".hoodie": "hudi"}.get(segment)
-            if mark:
-                tables.setdefault(prefix(path[:depth]), set()).add(mark)
+            if segment in {"_delta_log", ".hoodie"}:
+                tables[prefix(path[:depth])].add({"_delta_log": "delta", ".hoodie": "hudi"}[segment])
         if path[-1:] == ["metadata"] and name.endswith(".metadata.json"):
-            tables.setdefault(prefix(path[:-1]), set()).add("iceberg")
+            tables[prefix(path[:-1])].add("iceberg")
         if path[-1:] == ["_lake"] and name == "dataset.json":
-            tables.setdefault(prefix(path[:-1]), set())
+            tables[prefix(path[:-1])].add("ours")
+    return tables
+
+
+def root_of(key, tables):
+    """The dataset of a key."""
+    path = key.split("/")[:-1]
+    for depth in range(len(path), -1, -1):
+        if prefix(path[:depth]) in tables:
+            return prefix(path[:depth])
+    own = 0
+    while own < len(path) and not (hive_pair(path[own]) or is_hidden(path[own]) or is_one_of_many(path[own])):
+        own += 1
+    return prefix(path[:own])
+
+
+def oracle(keys):
+    """The datasets, key by key: path to kind, objects and bytes."""
+    tables = tables_of(keys)
     paths = [key.split("/")[:-1] for key in keys]
     hives = {prefix(path[:depth]) for path in paths for depth, one in enumerate(path) if hive_pair(one)}
-    objects, sizes = Counter(), Counter()
+    members = defaultdict(list)
     for key in keys:
-        path = key.split("/")[:-1]
-        above = [prefix(path[:depth]) for depth in range(len(path), -1, -1)]
-        root = next((one for one in above if one in tables), None)
-        if root is None:
-            own = 0
-            while own < len(path) and not (hive_pair(path[own]) or is_hidden(path[own]) or is_one_of_many(path[own])):
-                own += 1
-            root = prefix(path[:own])
-        objects[root] += 1
-        sizes[root] += size_of(key)
+        members[root_of(key, tables)].append(key)
     order = ("delta", "iceberg", "hudi")
-    markers = Counter()
-    for key in keys:
-        if key.endswith("/"):
-            markers[owner_of(key, objects)] += 1
     return {
         root: (
             next((kind for kind in order if kind in tables.get(root, ())), "hive" if root in hives else "files"),
-            count,
-            sizes[root],
+            len(own),
+            sum(map(size_of, own)),
         )
-        for root, count in objects.items()
-        if count > markers[root]
+        for root, own in members.items()
+        if not all(key.endswith("/") for key in own)
     }
 
 
@@ -99,6 +103,9 @@ def test_each_object_belongs_to_the_dataset_that_an_oracle_names(order, keys):
     found = datasets_in(tree_of(listed).close())
     expected = oracle(keys)
     assert {path: (one.kind, one.count, one.bytes) for path, one in found.items()} == expected
+    assert {key: owner_of(key, expected) for key in keys if root_of(key, tables_of(keys)) in expected} == {
+        key: root for key in keys if (root := root_of(key, tables_of(keys))) in expected
+    }
 
 
 def folders_of(folder: Folder) -> int:
