@@ -89,10 +89,10 @@ def _summary(survey: Survey) -> str:
     number = len(survey.datasets)
     datasets = "1 dataset" if number == 1 else f"{number:,} datasets"
     objects = "1 object" if survey.objects == 1 else f"{survey.objects:,} objects"
-    cost = _money(survey.monthly_cost)
+    cost = "at no known price" if survey.monthly_cost is None else f"{_money(survey.monthly_cost)} a month"
     partly = "" if survey.is_complete else ", as far as it was listed"
     lines = [
-        f"{survey.uri}: {datasets}, {objects}, {formatting.size(survey.bytes)}, {cost} a month{partly}"
+        f"{survey.uri}: {datasets}, {objects}, {formatting.size(survey.bytes)}, {cost}{partly}"
         if survey.objects
         else f"{survey.uri}: no objects"
     ]

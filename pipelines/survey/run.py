@@ -132,6 +132,8 @@ def survey(
     costs = [
         prices.monthly_of(cells) for one in seen for cells in (one.found.data.by_change, one.found.beside.by_change)
     ]
+    classes = {place[0] for one in seen for cells in (one.found.data, one.found.beside) for place in cells.by_change}
+    unknown += [_without_price(name, prices) for name in sorted(classes) if prices.rates(name) is None]
     unknown += _always_unknown(policies)
     return Survey(
         uri=place.uri(),
@@ -220,6 +222,14 @@ def _always_unknown(policies: tuple[Policy, ...]) -> list[Unknown]:
             "ask its owners, then set `retention` in the YAML",
         ),
     ]
+
+
+def _without_price(storage_class: str, prices: Prices) -> Unknown:
+    return Unknown(
+        f"the cost of {storage_class}",
+        f"the price list ({prices.prices.region}, {prices.prices.dated}) has no such class, and totals leave it open",
+        "a price list of your own: TIERLAKE_PRICES=/path/to/prices.json",
+    )
 
 
 def _notes(fs: LakeFileSystem, place: Place, rules: tuple[str, ...] | Unknown) -> list[str]:
