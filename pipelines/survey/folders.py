@@ -151,6 +151,7 @@ class FolderTree:
         root: The folder that the listing began in.
         count: Objects so far.
         last_key: The last of them.
+        shared: Folders, by path, of which other trees may have a part: they keep their names.
     """
 
     def __init__(self, now: datetime, steps: tuple[int, ...] = (BILLED_LEAST,), folders_max: int = FOLDERS_MAX) -> None:
@@ -164,6 +165,7 @@ class FolderTree:
         self.root = Folder("")
         self.count = 0
         self.last_key = ""
+        self.shared: frozenset[tuple[str, ...]] = frozenset()
         self._now = now
         self._steps = steps
         self._max = folders_max
@@ -269,14 +271,15 @@ class FolderTree:
         """Give the innermost open folder, now complete, to the one around it."""
         done, around = self._open.pop(), self._open[-1]
         folder, pair = done.folder, done.pair
+        is_shared = bool(self.shared) and tuple(self._path[: len(self._open)]) in self.shared
         done.has_table |= folder.is_table
         around.has_table |= done.has_table
         if pair is not None:
             evidence = around.folder.own.evidence.setdefault(pair[0], WindowEvidence())
             evidence.add(pair[1])
-            if any(kind not in NO_DATA for kind in folder.own.formats):
+            if not is_shared and any(kind not in NO_DATA for kind in folder.own.formats):
                 folder.own.partitions += 1
-        folder.name = name = folder.name if done.has_table else self._kept_name(done, around.folder)
+        folder.name = name = folder.name if done.has_table or is_shared else self._kept_name(done, around.folder)
         there = around.folder.folders.get(name)
         if there is None:
             around.folder.folders[name] = folder

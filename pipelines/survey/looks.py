@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.survey.classification import FoundDataset
-    from tierlake.pipelines.survey.folders import FolderTree, LogFacts
+    from tierlake.pipelines.survey.folders import LogFacts
 
 __all__ = ["Budget", "Place", "VersionsLook", "rules_of", "uploads_of"]
 
 _LOGS_AT_ONCE = 4
 _NO_RULES = "NoSuchLifecycleConfiguration"
-_LISTING_SHARE = 0.7
-"""How much of the time the listing of objects may take where versions are to be listed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +74,6 @@ class Budget:
     def is_over(self, share: float = 1.0) -> bool:
         """Whether that much of the time is up."""
         return self.seconds is not None and self.timer() - self._begin >= self.seconds * share
-
-
-def listed_tree(
-    fs: LakeFileSystem,
-    place: Place,
-    tree: FolderTree,
-    budget: Budget,
-    *,
-    has_versions: bool,
-    progress: Callable[[int], None],
-) -> bool:
-    """List the objects into a tree.
-
-    Args:
-        fs: The connector.
-        place: What to list.
-        tree: Takes the objects.
-        budget: Ends the listing.
-        has_versions: Whether a listing of versions follows.
-        progress: Gets the number of objects after each page.
-
-    Returns:
-        Whether all were listed.
-    """
-    share = _LISTING_SHARE if has_versions else 1.0
-    is_over = False
-    for page in fs.object_pages(place.path):
-        if is_over:
-            return False
-        room = len(page) if budget.objects is None else budget.objects - tree.count
-        tree.add_page(page[: max(room, 0)], place.prefix)
-        progress(tree.count)
-        if room < len(page):
-            return False
-        is_over = budget.is_over(share) or room == 0 or (budget.objects is not None and tree.count >= budget.objects)
-    return True
 
 
 def denied(error: LakeError | OSError) -> str:

@@ -14,14 +14,13 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.clock import ServerClock
 from tierlake.pipelines.runtime.progress import counting
 from tierlake.pipelines.survey.classification import datasets_in
-from tierlake.pipelines.survey.folders import FolderTree
 from tierlake.pipelines.survey.leftovers import OldVersions
+from tierlake.pipelines.survey.listing import listed
 from tierlake.pipelines.survey.looks import (
     Budget,
     Place,
     VersionsLook,
     keeps_versions,
-    listed_tree,
     logs_of,
     rules_of,
     uploads_of,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.runtime.clock import Clock
     from tierlake.pipelines.runtime.progress import Progress
+    from tierlake.pipelines.survey.listing import Listed
     from tierlake.pipelines.survey.report import Policy
 
 __all__ = ["survey"]
@@ -92,22 +92,23 @@ def survey(
     profile = fs.profile
     prices = Prices(profile, price_list(profile.price_list))
     versioned = keeps_versions(fs, place.bucket)
-    tree = FolderTree(now, size_steps(prices.prices))
+    steps = size_steps(prices.prices)
     with counting("survey", progress=progress) as count:
-        is_complete = listed_tree(fs, place, tree, budget, has_versions=versioned is not False, progress=count)
-    datasets = datasets_in(tree.close())
+        listing = listed(fs, place, budget, now=now, steps=steps, has_versions=versioned is not False, progress=count)
+    datasets = datasets_in(listing.root)
+    is_complete = not listing.gaps
     unknown: list[Unknown] = []
     if not is_complete:
-        unknown.append(_not_listed(tree, place))
+        unknown.append(_not_listed(listing, place))
     uploads, open_question = uploads_of(fs, place, now, budget)
     unknown += [open_question] if open_question else []
-    old = OldVersions(now, size_steps(prices.prices))
+    old = OldVersions(now, steps)
     look = VersionsLook(old)
     if versioned is not False:
         look.look(fs, place, datasets, budget)
         unknown += [look.unknown] if look.unknown else []
     has_versions = look.unknown is None or old.entries > 0
-    if place.prefix and not (tree.count or uploads.count or old.entries) and is_complete:
+    if place.prefix and not (listing.objects or uploads.count or old.entries) and is_complete:
         raise _nothing_below(fs, place)
     rules = rules_of(fs, place.bucket)
     if isinstance(rules, Unknown):
@@ -120,7 +121,7 @@ def survey(
             found=found,
             delta=deltas.get(path),
             adoption=adoption_of(found, deltas.get(path), place.root(path), tables),
-            is_whole=is_complete or not _is_in(tree.last_key[len(place.prefix) :], path),
+            is_whole=listing.is_whole(path),
             old=_counted(look, path) if has_versions else None,
         )
         for path, found in datasets.items()
@@ -128,11 +129,11 @@ def survey(
     listable = None if open_question and open_question.name == "incomplete uploads" else uploads
     shown = old if has_versions else None
     policies = proposals(seen, listable, shown, prices, keeps_versions=bool(versioned))
-    outside = tree.count - sum(one.found.count for one in seen)
+    outside = listing.objects - sum(one.found.count for one in seen)
     costs = [
         prices.monthly_of(cells) for one in seen for cells in (one.found.data.by_change, one.found.beside.by_change)
     ]
-    classes = {place[0] for one in seen for cells in (one.found.data, one.found.beside) for place in cells.by_change}
+    classes = {cell[0] for one in seen for cells in (one.found.data, one.found.beside) for cell in cells.by_change}
     unknown += [_without_price(name, prices) for name in sorted(classes) if prices.rates(name) is None]
     unknown += _always_unknown(policies)
     return Survey(
@@ -142,7 +143,7 @@ def survey(
         prices=f"{prices.prices.region}, {prices.prices.dated}",
         prices_note=prices.prices.note,
         is_complete=is_complete,
-        objects=tree.count,
+        objects=listing.objects,
         bytes=sum(one.found.bytes for one in seen),
         monthly_cost=None if None in costs else sum(cost for cost in costs if cost is not None),
         datasets=tuple(
@@ -190,16 +191,14 @@ def _nothing_below(fs: LakeFileSystem, place: Place) -> ObjectNotFound:
     )
 
 
-def _not_listed(tree: FolderTree, place: Place) -> Unknown:
+def _not_listed(listing: Listed, place: Place) -> Unknown:
+    after = [f"after lake://{place.path}{gap.after}" for gap in listing.gaps]
+    more = f" and in {len(after) - 1} more places" if len(after) > 1 else ""
     return Unknown(
         "the rest of the objects",
-        f"{tree.count:,} were listed, up to lake://{place.bucket}/{tree.last_key}; all figures are of these alone",
+        f"{listing.objects:,} were listed, not what comes {after[0]}{more}; all figures are of these alone",
         "a longer --seconds, more --objects, or a smaller prefix; S3 Inventory for very large buckets",
     )
-
-
-def _is_in(key: str, path: str) -> bool:
-    return key.startswith(path)
 
 
 def _counted(look: VersionsLook, path: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from tierlake.pipelines.survey.classification import datasets_in, owner_of
 from tierlake.pipelines.survey.folders import Folder, FolderTree
+from tierlake.pipelines.survey.listing import _count_shared, _folders_above
+from tierlake.pipelines.survey.looks import Place
 from tierlake.pipelines.survey.names import format_of, hive_pair, is_hidden, is_one_of_many
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -182,3 +185,31 @@ def test_a_dataset_knows_its_columns_partitions_and_format():
 )
 def test_formats_go_by_names(name, expected):
     assert format_of(name) == expected
+
+
+@given(keys, st.data())
+@example(["a/2024/date=1/x.csv", "a/2024/date=2/_delta_log/x", "a/2024/x.csv"], None)
+def test_parts_of_a_listing_tell_the_same_together(keys, data):
+    listed = sorted(keys, key=str.encode)
+    folders = sorted({prefix(key.split("/")[:depth]) for key in keys for depth in range(1, key.count("/") + 1)})
+    if data is None:
+        bounds = folders[1:]
+    else:
+        bounds = sorted(data.draw(st.lists(st.sampled_from(folders), unique=True))) if folders else []
+    shared = _folders_above(Place("b", ""), bounds)
+    root = Folder("")
+    for start, end in pairwise(["", *bounds, None]):
+        tree = FolderTree(NOW)
+        tree.shared = shared
+        for key in listed:
+            if (not start or key > start) and (end is None or key <= end):
+                tree.add(key, size_of(key), "STANDARD", NOW)
+        root.merge(tree.close())
+    _count_shared(root, shared)
+    found = datasets_in(root)
+    whole = datasets_in(tree_of(listed).close())
+    assert {path: (one.kind, one.count, one.bytes) for path, one in found.items()} == oracle(keys)
+    assert {path: one.data.partitions for path, one in found.items()} == {
+        path: one.data.partitions for path, one in whole.items()
+    }
+    assert {path: one.columns for path, one in found.items()} == {path: one.columns for path, one in whole.items()}
