@@ -184,8 +184,9 @@ def intelligent_tiering(cells: Cells, prices: Prices) -> Policy | None:
         total.then += then
         total.one_off += one_off
         watched += watching
-    caution = f"at most: if nobody reads it for 90 days; if all is read it costs {money(watched)} a month more"
-    return total.policy("S3 Intelligent-Tiering for what is older than 30 d", "a lifecycle rule into it", caution)
+    caution = f"at most, after 90 days without a read; if all is read it costs {money(watched)} a month more"
+    name = f"S3 Intelligent-Tiering for what is older than {_UNREAD_DAYS} d, if nobody reads it"
+    return total.policy(name, "a lifecycle rule into it", caution)
 
 
 def deletion(

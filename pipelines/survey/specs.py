@@ -112,7 +112,9 @@ def _of_log(delta: DeltaFigures) -> str | None:
 def _of_files(found: FoundDataset) -> str | None:
     others = sum(count for name, (count, *_) in found.data.formats.items() if name not in {"Parquet", *NO_DATA})
     if found.format != "Parquet" or others > found.data.formats["Parquet"][0]:
-        return f"its files are {found.format}: `tierlake ingest` reads CSV, JSON and Parquet into a new dataset"
+        read = found.format in {"CSV", "JSON", "Parquet"}
+        way = ": `tierlake ingest` reads them into a new dataset" if read else ", not Parquet"
+        return f"its files are {found.format}{way}"
     if found.columns is None:
         return "its files lie at different depths"
     if not found.columns and found.direct < found.data.count - found.data.markers:

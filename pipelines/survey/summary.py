@@ -213,6 +213,7 @@ def proposals(
     for one in seen:
         merge_cells(everything, one.found.data.by_change)
         merge_cells(everything, one.found.beside.by_change)
+    number = "1 dataset" if len(tiered) == 1 else f"{len(tiered):,} datasets"
     tags = "needs remote tiers: `tierlake bucket plan` shows them; " if profile.mover == "tag" else ""
     vacuum = [one for one in seen if one.unreferenced is not None and one.unreferenced[0]]
     first = "; unreferenced files count too: vacuum first" if vacuum else ""
@@ -223,7 +224,7 @@ def proposals(
             prices,
             keeps_versions=keeps_versions,
             how="adopt with the YAML of this survey, then `tierlake tier`",
-            caution=f"{tags}by event time, of {len(tiered):,} datasets that can be adopted; small files stay{first}",
+            caution=f"{tags}by event time, of {number} that can be adopted; small files stay{first}",
         ),
         policies.lifecycle_rule(
             everything, prices, "by the date of writing, also of tables' metadata; objects below 128 KB stay"

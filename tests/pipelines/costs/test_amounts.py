@@ -1,7 +1,7 @@
 """Sums of objects cost what the objects cost one by one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierlake.pipelines.costs.amounts import BILLED_LEAST, Amount, size_steps
@@ -19,6 +19,7 @@ def amount_of(objects):
     return amount
 
 
+@settings(max_examples=40)
 @given(sizes, st.sampled_from(sorted(PRICES.classes)))
 def test_the_sum_costs_what_its_objects_cost(objects, storage_class):
     rates = PRICES.classes[storage_class]
@@ -26,6 +27,7 @@ def test_the_sum_costs_what_its_objects_cost(objects, storage_class):
     assert amount_of(objects).monthly(rates, PRICES.standard) == pytest.approx(expected)
 
 
+@settings(max_examples=40)
 @given(sizes, sizes)
 def test_sums_can_be_added_and_parted(one, other):
     both = amount_of(one)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tierlake.pipelines.survey.classification import datasets_in, owner_of
@@ -95,6 +95,7 @@ def oracle(keys):
     }
 
 
+@settings(max_examples=50)
 @given(keys)
 @example(["a/2024/_delta_log/x", "a/2024/1.parquet", "a/2025/1.parquet"])
 @example(["2024/date=1/x.csv", "date=1/t/_delta_log/x"])
@@ -143,11 +144,12 @@ def test_what_is_kept_does_not_grow_with_objects(key):
         assert sum(one.count for one in datasets_in(root).values()) == number
         return folders_of(root), amounts_of(root)
 
-    few, many = kept(700), kept(1400)
+    few, many = kept(400), kept(800)
     assert many[0] <= few[0] <= 110
     assert many[1] <= few[1] + 6  # steps of age
 
 
+@settings(max_examples=50)
 @given(keys, st.integers(1, 8))
 def test_folded_folders_lose_no_object(keys, folders_max):
     found = datasets_in(tree_of(sorted(keys), folders_max=folders_max).close())
@@ -187,6 +189,7 @@ def test_formats_go_by_names(name, expected):
     assert format_of(name) == expected
 
 
+@settings(max_examples=50)
 @given(keys, st.data())
 @example(["a/2024/date=1/x.csv", "a/2024/date=2/_delta_log/x", "a/2024/x.csv"], None)
 def test_parts_of_a_listing_tell_the_same_together(keys, data):
