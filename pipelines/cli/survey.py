@@ -32,7 +32,7 @@ __all__ = ["survey"]
 def survey(
     session: Session, place: str, *, seconds: float, objects: int | None, out_dir: Path | None, shows_all: bool
 ) -> ExitCode:
-    r"""Show which datasets are in a bucket, what they cost, and what which policy would save. Writes nothing there.
+    """Show which datasets are in a bucket, what they cost, and what which policy would save. Writes nothing there.
 
     Delta, Iceberg and Hudi tables, Hive prefixes and folders of files, whoever wrote them, with sizes, ages, classes
     and small files; incomplete uploads, old versions and unreferenced files; and what cannot be told.
@@ -40,7 +40,7 @@ def survey(
     \b
         tierlake survey s3://warehouse
         tierlake survey s3://warehouse/raw --out-dir specs
-    """
+    """  # noqa: D301 -- click's mark for lines that stay as they are is a backspace
     from tierlake.pipelines.survey.page import survey_text
     from tierlake.pipelines.survey.run import survey as look
 

@@ -171,6 +171,7 @@ def test_a_readers_rights_are_enough_and_what_they_hide_is_named(make_bucket, se
         survey(f"s3://{bucket}", fs=fs)
 
 
+@pytest.mark.more_than_a_role("no role lists the names of all buckets")
 def test_a_place_that_is_not_there_names_the_nearest(bucket, fs, server):
     assert survey(f"s3://{bucket}/", fs=fs).datasets == ()
     assert "no objects" in str(survey(f"lake://{bucket}", fs=fs))
