@@ -40,6 +40,7 @@ from tierlake.connector.objects import presign as presigning
 from tierlake.connector.objects.bulk import BulkVerbs
 from tierlake.connector.objects.metadata import where_to_look
 from tierlake.connector.objects.observed import observed_verbs
+from tierlake.connector.objects.page_streams import PageStreams
 from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.observe.configuration import configure
 from tierlake.connector.profiles import profile_names
@@ -85,7 +86,7 @@ class _EnvironmentToken:
 
 
 @observed_verbs
-class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
+class LakeFileSystem(BulkVerbs, ObjectVerbs, PageStreams, InteropVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy for every path and tables that show committed files only.
 
     Args:

@@ -279,7 +279,8 @@ async def has_versions(store: Store, bucket: str) -> bool:
     return response.get("Status") in {"Enabled", "Suspended"}
 
 
-async def _version_pages(store: Store, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
+async def version_pages(store: Store, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
+    """Versions and delete markers below a prefix, as botocore's pages, one at a time."""
     markers: dict[str, str] = {}
     while True:
         page = await store.send("list_object_versions", Bucket=bucket, Prefix=prefix, **markers)
@@ -306,7 +307,7 @@ async def object_versions(store: Store, prefix: str) -> list[ObjectVersion]:
     """
     bucket, key_prefix, _ = store.split_path(prefix)
     versions = []
-    async for page in _version_pages(store, bucket, key_prefix):
+    async for page in version_pages(store, bucket, key_prefix):
         for name in ("Versions", "DeleteMarkers"):
             versions += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
     return sorted(versions, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.ages import parse_age
 from tierlake.connector.client.concurrency import outcomes
@@ -99,15 +99,41 @@ async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> No
 
 
 async def _uploads(store: Store, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:
+    async for page in upload_pages(store, bucket, prefix):
+        for upload in page:
+            yield upload
+
+
+async def upload_pages(store: Store, bucket: str, prefix: str) -> AsyncIterator[list[IncompleteUpload]]:
+    """Incomplete uploads whose keys begin with a prefix, a page at a time."""
     profile = await store.profile()
     # If a server does not list uploads by prefix, the whole bucket is listed.
     options = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
     markers: dict[str, str] = {}
     while True:
         page = await store.send("list_multipart_uploads", Bucket=bucket, **options, **markers)
-        for upload in page.get("Uploads", ()):
-            if upload["Key"].startswith(prefix):
-                yield IncompleteUpload(f"{bucket}/{upload['Key']}", upload["UploadId"], upload["Initiated"])
+        yield [
+            IncompleteUpload(f"{bucket}/{upload['Key']}", upload["UploadId"], upload["Initiated"])
+            for upload in page.get("Uploads", ())
+            if upload["Key"].startswith(prefix)
+        ]
         if not page.get("IsTruncated"):
             return
         markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+async def stored_parts_bytes(store: Store, upload: IncompleteUpload) -> int:
+    """The size of the parts that an upload has so far, all of which are billed.
+
+    Raises:
+        ObjectNotFound: It was completed or aborted meanwhile.
+        AccessDenied: We may not list its parts.
+    """
+    bucket, _, key = upload.path.partition("/")
+    size, marker = 0, dict[str, Any]()
+    while True:
+        page = await store.send("list_parts", Bucket=bucket, Key=key, UploadId=upload.upload_id, **marker)
+        size += sum(int(part["Size"]) for part in page.get("Parts", ()))
+        if not page.get("IsTruncated"):
+            return size
+        marker = {"PartNumberMarker": page["NextPartNumberMarker"]}

@@ -57,6 +57,8 @@ class Rates(_Value):
         min_bytes: A smaller object is charged as if it had this size.
         overhead_class: Bytes an object that are charged in this class on top.
         overhead_std: Bytes an object that are charged as STANDARD on top.
+        storage_aia: Per GiB-month of what Intelligent-Tiering has seen nobody read for 90 days; None for other classes.
+        monitoring: Per 1,000 objects a month that Intelligent-Tiering watches.
     """
 
     storage: Figure
@@ -68,6 +70,8 @@ class Rates(_Value):
     min_bytes: Figure = _FREE
     overhead_class: Figure = _FREE
     overhead_std: Figure = _FREE
+    storage_aia: Figure | None = None
+    monitoring: Figure = _FREE
 
 
 class PriceList(_Value):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tierlake.dagster_project.io_manager import LakeParquetIOManager
     from tierlake.dagster_project.resources.lake import LakeResource
     from tierlake.pipelines import Dataset, DatasetSpec
+    from tierlake.pipelines.survey import survey
 
 __all__ = [
     "Dataset",
@@ -28,6 +29,7 @@ __all__ = [
     "LakeParquetIOManager",
     "LakeResource",
     "LakeSettings",
+    "survey",
 ]
 
 _ROOMS = {
@@ -39,9 +41,10 @@ _ROOMS = {
     "LakeParquetIOManager": "tierlake.dagster_project.io_manager",
     "LakeResource": "tierlake.dagster_project.resources.lake",
     "LakeSettings": "tierlake.connector",
+    "survey": "tierlake.pipelines.survey",
 }
 
-_MOVING_DATA = {"Dataset", "LakeFileSystem"}
+_MOVING_DATA = {"Dataset", "LakeFileSystem", "survey"}
 
 
 def __getattr__(name: str) -> Any:

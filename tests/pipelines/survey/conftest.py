@@ -1,0 +1,3 @@
+from tests.pipelines.cli.conftest import tierlake_here
+
+__all__ = ["tierlake_here"]
