@@ -43,11 +43,16 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     first run creates it, and a later one with another description changes it. An asset without it has a dataset
     partitioned as it is itself, by the column that `partition_expr` in its metadata names.
 
-    Outputs are pandas or polars frames (lazy ones too), pyarrow tables, record batches or readers, iterators of
-    batches, or a dict of these by partition key. Inputs have the type of their annotation: `pandas.DataFrame` (also
-    without one), `polars.DataFrame`, `polars.LazyFrame`, `pyarrow.Table`, `pyarrow.RecordBatchReader`, or a
-    `dict[str, ...]` of these by partition key; `AssetIn(metadata={"columns": [...]})` reads only those. Where no
-    partition is requested, as by the first one of an asset that depends on its own earlier ones, the frame is empty.
+    Outputs are pandas, polars or Dask frames (lazy ones too), pyarrow tables, record batches, readers or datasets, paths
+    of files, iterators that yield any of these one by one, or a dict of these by partition key. What is lazy or yielded
+    is stored while it comes, in one commit; a generator is returned as an iterator, `dg.Output(iter(...))` or
+    `itertools.chain(...)`, as Dagster takes a bare one for a generator of its own events.
+
+    Inputs have the type of their annotation: `pandas.DataFrame` (also without one), `polars.DataFrame`,
+    `polars.LazyFrame`, `pyarrow.Table`, `pyarrow.RecordBatchReader`, `pyarrow.dataset.Dataset`,
+    `dask.dataframe.DataFrame`, or a `dict[str, ...]` of these by partition key; `AssetIn(metadata={"columns": [...]})`
+    reads only those. Where no partition is requested, as by the first one of an asset that depends on its own earlier
+    ones, the frame is empty.
     """
 
     lake: LakeResource

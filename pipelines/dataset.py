@@ -426,12 +426,17 @@ class Dataset:
         return lazy_frame(self._handle, columns, _parsed(keys))
 
     def to_dask(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        version: Version = None,
+        *,
+        keys: Iterable[str | PartitionKey] | None = None,
     ) -> dd.DataFrame:
         """Rows as a lazy Dask frame, read when it is computed; see `tierlake.pipelines.query.dask_frames.to_dask`."""
         from tierlake.pipelines.query.dask_frames import to_dask
 
-        frame: dd.DataFrame = to_dask(self._handle, columns, where, version)
+        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, _parsed(keys))
         return frame
 
     # -- looking ------------------------------------------------------------------------------------------------------

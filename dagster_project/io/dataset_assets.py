@@ -1,10 +1,12 @@
 """The asset that stands for a dataset: somebody else's, one made of a source function, or a definition of one's own."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import Any, TypeAlias
+from inspect import isgenerator
+from itertools import chain, islice
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
@@ -16,7 +18,17 @@ from tierlake.pipelines.errors import SpecError
 __all__ = ["SourceFunction", "adopted_asset", "external_asset", "import_source", "source_asset"]
 
 SourceFunction: TypeAlias = Callable[[dg.AssetExecutionContext], Any]
-"""Takes the asset's context, returns a table or a frame."""
+"""Takes the asset's context; returns a table, a frame or a path, or yields some of them, one after the other."""
+
+_EVENTS: Final = (
+    dg.AssetCheckResult,
+    dg.AssetMaterialization,
+    dg.AssetObservation,
+    dg.DynamicOutput,
+    dg.ExpectationResult,
+    dg.MaterializeResult,
+    dg.Output,
+)
 
 
 def import_source(path: str) -> SourceFunction | dg.AssetsDefinition:
@@ -71,7 +83,8 @@ def source_asset(
 
     def written(context: dg.AssetExecutionContext) -> Any:
         with dagster_failures(context):
-            return source(context)
+            returned = source(context)
+            return _rows_or_events(returned) if isgenerator(returned) else returned
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are in beta
@@ -87,6 +100,15 @@ def source_asset(
         )
         made: dg.AssetsDefinition = make(written)
     return made
+
+
+def _rows_or_events(items: Iterator[Any]) -> Any:
+    """What a generator yields: Dagster's events as they come; rows as one output, in what is no generator."""
+    first = list(islice(items, 1))
+    everything = chain(first, items)
+    if first and isinstance(first[0], _EVENTS):
+        return (event for event in everything)
+    return everything
 
 
 def adopted_asset(
@@ -116,7 +138,7 @@ def adopted_asset(
 
 
 def _defined(asset: LakeAsset) -> dict[str, Any]:
-    kinds = {"deltalake", "parquet"} if asset.spec.format == "delta" else {"parquet"}
+    kinds = {"deltalake", "parquet", "s3"} if asset.spec.format == "delta" else {"parquet", "s3"}
     return {
         "key": asset.asset_key,
         "partitions_def": asset.partitions_def,
