@@ -738,11 +738,11 @@ class Dataset:
         applier = apply_expiry if isinstance(plan, ExpiryPlan) else apply_tiering
         return plan.bind(_bound(applier, self._handle)).apply(**options)
 
-    def undo_expiry(self, key: str | PartitionKey, *, run_id: str | None = None) -> UndoResult:
-        """Bring an expired partition back, within the grace."""
+    def undo_expiry(self, key: str | PartitionKey, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:
+        """Bring an expired partition back, within the grace; `dry_run` makes the checks alone."""
         from tierlake.pipelines.lifecycle.expiry import undo_expiry
 
-        return undo_expiry(self._handle, _key(key), run_id=run_id)
+        return undo_expiry(self._handle, _key(key), dry_run=dry_run, run_id=run_id)
 
     def undo(
         self,

@@ -16,6 +16,7 @@ import dagster as dg
 from tierlake.dagster_project.partitions.keys import KnownPartitions
 from tierlake.dagster_project.partitions.metadata import STATE, partition_metadata
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -116,6 +117,7 @@ def observations(
         STATE: state,
         "partitions": total.partitions,
         "table_bytes": total.bytes,
+        "table_size": formatting.size(total.bytes),
         "storage_class": "+".join(_classes(part.storage_class for part in catalog)) or "none: no rows",
         **by,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.io.previews import previewed
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.dagster_project.partitions.metadata import (
     LINEAGE,
@@ -130,7 +131,11 @@ class OutputMetadata:
 
 
 def output_metadata(
-    context: dg.OutputContext, dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey]
+    context: dg.OutputContext,
+    dataset: Dataset,
+    result: IngestResult,
+    keys: Mapping[str, PartitionKey],
+    preview_rows: int = 0,
 ) -> OutputMetadata:
     """The metadata after a commit. The commit stands: numbers that the store does not give any more become notes.
 
@@ -139,6 +144,7 @@ def output_metadata(
         dataset: Ingested into.
         result: The result of the ingest.
         keys: The run's partitions.
+        preview_rows: How many rows the last of them shows.
     """
     notes = [] if result.committed else ["this run had been committed before; nothing was written again"]
     contents = _contents(dataset, notes)
@@ -152,12 +158,29 @@ def output_metadata(
         partitions = _stored_before(dataset, contents, keys or {"": PartitionKey(())}, notes)
     else:  # the partitions that an asset without any wrote before are not recorded
         partitions = {}
+    for name, preview in _previewed(dataset, result, keys, partitions, preview_rows, notes).items():
+        partitions[name] |= preview
     if len(partitions) == 1:
         (only,), partitions = partitions.values(), {}
         facts |= only
     if notes:
         facts["note"] = "; ".join(notes)
     return OutputMetadata(facts, partitions)
+
+
+def _previewed(
+    dataset: Dataset,
+    result: IngestResult,
+    keys: Mapping[str, PartitionKey],
+    partitions: Mapping[str, Mapping[str, Any]],
+    rows: int,
+    notes: list[str],
+) -> dict[str, dict[str, Any]]:
+    try:
+        return previewed(dataset, result, keys, partitions, rows)
+    except Exception as error:  # noqa: BLE001 - the commit is made
+        notes.append(_note("there is no preview", error))
+        return {}
 
 
 def _contents(dataset: Dataset, notes: list[str]) -> Contents | None:
