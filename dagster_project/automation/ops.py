@@ -119,6 +119,9 @@ def _keys_to_move(
         *(f"{text} is not in the table" for key, text in keys.items() if key not in live),
     ]:
         raise UnknownPartition(unknown[0], hint="write the partitions as Dagster shows them")
+    reasons = {refusal.key: refusal.reason for refusal in plan.refused}
+    for key in keys.keys() - {step.key for step in plan.steps}:
+        context.log.info("%s stays where it is: %s", keys[key], reasons.get(key, "it belongs there"))
     return [key for key in planned if str(key) in keys]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = one_server
 
 OLD = [f"2013-01-0{day}" for day in (1, 2, 3, 4)]
+MARCH = "2013-03-01"
+"""When the old ones are old enough for another tier; on `TODAY` they are due to expire, and stay where they are."""
 NEW = ["2013-12-30", "2013-12-31"]
 
 
@@ -104,6 +106,20 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
     return f"{failure.error_display_string} {failure.user_failure_data and failure.user_failure_data.metadata}"
 
 
+def test_a_range_is_moved_expires_and_comes_back(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    project = Project(instance, lake)
+    project.materialize_days(OLD[0], OLD[1])
+    versions = project.versions()
+    assert project.run("tiering", partitions=["..2013-01"], as_of=MARCH).success
+    assert project.classes() == dict.fromkeys(OLD[:2], "STANDARD_IA")
+    assert project.versions() == versions
+    assert project.run("expiry", partitions=[f"{OLD[0]}..{OLD[1]}"]).success
+    assert project.shown() == set()
+    assert project.run("undo_expiry", OLD[1], partitions=["2013-01-01"]).success
+    assert project.shown() == set(OLD[:2])
+
+
+@pytest.mark.slow
 def test_a_partition_is_moved_expires_and_comes_back(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     project = Project(instance, lake)
     project.materialize_days(OLD[0], OLD[-1])
@@ -111,11 +127,11 @@ def test_a_partition_is_moved_expires_and_comes_back(instance: dg.DagsterInstanc
     versions = project.versions()
     warm = dict.fromkeys(OLD, "STANDARD_IA")
 
-    assert project.run("tiering", partitions=["2013-01*"], dry_run=True).success
+    assert project.run("tiering", partitions=["2013-01*"], dry_run=True, as_of=MARCH).success
     assert set(project.classes().values()) == {"STANDARD"}
-    assert project.run("tiering", partitions=[f"{OLD[0]}..{OLD[1]}"]).success
-    assert project.run("tiering", OLD[2]).success  # as selected at the launchpad
-    assert project.run("tiering", partitions=[NEW[0]]).success  # it is where it belongs
+    assert project.run("tiering", partitions=[f"{OLD[0]}..{OLD[1]}"], as_of=MARCH).success
+    assert project.run("tiering", OLD[2], as_of=MARCH).success  # as selected at the launchpad
+    assert project.run("tiering", partitions=[NEW[0]], as_of=MARCH).success  # it is where it belongs
     assert project.classes() == {**warm, OLD[3]: "STANDARD", **dict.fromkeys(NEW, "STANDARD")}
     assert project.versions() == versions
 
@@ -162,7 +178,7 @@ def test_two_dimensions(instance: dg.DagsterInstance, lake: LakeResource) -> Non
     )
     keys = [f"{city}|{day}" for city in ("Kyiv", "Oslo") for day in OLD[:2]]
     project.materialize(*keys)
-    assert project.run("tiering", partitions=["date=2013-01-01"]).success
+    assert project.run("tiering", partitions=["date=2013-01-01"], as_of=MARCH).success
     assert [key for key, own in project.classes().items() if own == "STANDARD_IA"] == [keys[0], keys[2]]
     assert project.run("expiry", partitions=["Kyiv|2013-01*"]).success
     assert project.shown() == set(keys[2:])
@@ -186,7 +202,7 @@ def test_metadata_follows_what_is_done_to_a_partition(instance: dg.DagsterInstan
     assert [record.data["note"] for record in preview.records] == ["<b>|*bold*", None]
     assert {record.data["blob"] for record in preview.records} == {"70,000 bytes"}
 
-    moved = project.run("tiering")
+    moved = project.run("tiering", as_of=MARCH)
     of_partition, of_table = instance.fetch_observations(project.key, limit=2, ascending=True).records
     facts = of_partition.asset_observation.metadata
     assert (of_partition.partition_key, of_partition.run_id) == (OLD[0], moved.run_id)
