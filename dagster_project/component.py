@@ -20,11 +20,13 @@ from pydantic import Field
 
 from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.automation.alerts import alert_on_failure
-from tierlake.dagster_project.automation.definitions import Automation, dataset_definitions
+from tierlake.dagster_project.automation.definitions import Automation, dataset_definitions, links_to_jobs
 from tierlake.dagster_project.automation.schedules import EVERY_MORNING
 from tierlake.dagster_project.io.dataset_assets import adopted_asset, external_asset, import_source, source_asset
+from tierlake.dagster_project.io.previews import MOST_ROWS
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import POOL, LakeAsset
+from tierlake.dagster_project.partitions.metadata import PREVIEW_ROWS
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.spec import (
     DatasetSpec,
@@ -89,7 +91,8 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     )
     source: str | None = Field(
         default=None,
-        description="A function, as my_project.flights.read: takes the asset's context, returns a table or frame. "
+        description="A function, as my_project.flights.read: takes the asset's context, returns a table, a frame or a "
+        "path, or yields several of them. "
         "Or an asset of your own with this key and these partitions, which then has its own description, owners and "
         "IO manager. Without it somebody else writes the data, and a sensor reports what is there.",
     )
@@ -149,6 +152,13 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     partitions_per_run: int | None = Field(
         default=None, ge=1, description="Of a backfill, each run being one commit; without it one run does them all."
     )
+    preview_rows: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_ROWS,
+        description="Rows of a run that Dagster shows; its database keeps them, whatever expires or is erased. 0 shows "
+        "none.",
+    )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
     description: str | None = None
     group_name: str | None = None
@@ -174,7 +184,10 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             tiering_cron=self.tiering_cron,
             hooks=hooks,
         )
-        written = dg.Definitions(assets=[self._asset(asset, hooks)])
+        metadata = links_to_jobs(asset, automation)
+        if self.preview_rows:
+            metadata[PREVIEW_ROWS] = self.preview_rows
+        written = dg.Definitions(assets=[self._asset(asset, metadata, hooks)])
         return dg.Definitions.merge(written, dataset_definitions(asset, automation))
 
     def lake_asset(self) -> LakeAsset:
@@ -197,17 +210,20 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         )
         return LakeAsset(spec, self._partitions_def(spec), self.pool)
 
-    def _asset(self, asset: LakeAsset, hooks: frozenset[dg.HookDefinition]) -> dg.AssetsDefinition | dg.AssetSpec:
+    def _asset(
+        self, asset: LakeAsset, metadata: dict[str, Any], hooks: frozenset[dg.HookDefinition]
+    ) -> dg.AssetsDefinition | dg.AssetSpec:
         attributes = {name: getattr(self, name) for name in _ASSET_ATTRIBUTES}
         attributes["deps"] = [dg.AssetKey(key.split("/")) for key in self.deps]
         if self.source is None:
-            return external_asset(asset, attributes)
+            return external_asset(asset, attributes, metadata)
         source = import_source(self.source)
         if not isinstance(source, dg.AssetsDefinition):
             return source_asset(
                 asset,
                 source,
                 attributes,
+                metadata,
                 io_manager=self.io_manager,
                 partitions_per_run=self.partitions_per_run,
                 hooks=hooks,
@@ -215,7 +231,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         if given := sorted(self.model_fields_set & {*_ASSET_ATTRIBUTES, *_WRITER_ATTRIBUTES}):
             names = ", ".join(given)
             raise SpecError(f"{self.key}: the source is an asset, which has its own {names}", hint=f"set {names} there")
-        return adopted_asset(asset, source, hooks)
+        return adopted_asset(asset, source, metadata, hooks)
 
     def _partitions_def(self, spec: DatasetSpec) -> dg.PartitionsDefinition[str]:
         time, columns = spec.partition.time, spec.partition.columns

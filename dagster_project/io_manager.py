@@ -15,10 +15,12 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
+from pydantic import Field
 
 from tierlake.dagster_project.io import loads, stores
 from tierlake.dagster_project.io.frames import input_type
 from tierlake.dagster_project.io.loads import ALLOW_MISSING
+from tierlake.dagster_project.io.previews import MOST_ROWS, rows_asked
 from tierlake.dagster_project.partitions.reads import record_read
 from tierlake.dagster_project.partitions.waits import record_wait
 from tierlake.dagster_project.resources.failures import dagster_failures, step_of
@@ -43,14 +45,25 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     first run creates it, and a later one with another description changes it. An asset without it has a dataset
     partitioned as it is itself, by the column that `partition_expr` in its metadata names.
 
-    Outputs are pandas or polars frames (lazy ones too), pyarrow tables, record batches or readers, iterators of
-    batches, or a dict of these by partition key. Inputs have the type of their annotation: `pandas.DataFrame` (also
-    without one), `polars.DataFrame`, `polars.LazyFrame`, `pyarrow.Table`, `pyarrow.RecordBatchReader`, or a
-    `dict[str, ...]` of these by partition key; `AssetIn(metadata={"columns": [...]})` reads only those. Where no
-    partition is requested, as by the first one of an asset that depends on its own earlier ones, the frame is empty.
+    Outputs are pandas, polars or Dask frames (lazy ones too), pyarrow tables, batches, readers or datasets, paths of
+    files, iterators that yield any of these one by one, or a dict of these by partition key. What is lazy or yielded is
+    stored while it comes, in one commit. A generator is returned as `dg.Output(rows())`: Dagster takes a bare one for a
+    generator of its own events.
+
+    Inputs have the type of their annotation: `pandas.DataFrame` (also without one), `polars.DataFrame`,
+    `polars.LazyFrame`, `pyarrow.Table`, `pyarrow.RecordBatchReader`, `pyarrow.dataset.Dataset`,
+    `dask.dataframe.DataFrame`, or a `dict[str, ...]` of these by partition key; `AssetIn(metadata={"columns": [...]})`
+    reads only those. Where no partition is requested, as by the first one of an asset that depends on its own earlier
+    ones, the frame is empty.
     """
 
     lake: LakeResource
+    preview_rows: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_ROWS,
+        description="Rows of a run that Dagster shows; its database keeps them, whatever expires or is erased.",
+    )
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the run's partitions by what the asset returned, in one commit.
@@ -82,7 +95,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         for note in result.notes:
             context.log.warning("%s", note)
         set_data_version(step, context.asset_key, data_version(result.run_key))
-        metadata = stores.output_metadata(context, dataset, result, keys)
+        metadata = stores.output_metadata(
+            context, dataset, result, keys, rows_asked(context.definition_metadata, self.preview_rows)
+        )
         count = len(result.partitions)
         context.log.info("%s: %d rows in %d partitions (%s)", dataset.uri, result.rows, count, result.run_key)
         context.add_output_metadata(metadata.output)

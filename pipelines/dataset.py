@@ -425,12 +425,17 @@ class Dataset:
         return lazy_frame(self._handle, columns, self._some(keys))
 
     def to_dask(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        version: Version = None,
+        *,
+        keys: Iterable[str | PartitionKey] | None = None,
     ) -> dd.DataFrame:
         """Rows as a lazy Dask frame, read when it is computed; see `tierlake.pipelines.query.dask_frames.to_dask`."""
         from tierlake.pipelines.query.dask_frames import to_dask
 
-        frame: dd.DataFrame = to_dask(self._handle, columns, where, version)
+        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, _parsed(keys))
         return frame
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -767,11 +772,11 @@ class Dataset:
         applier = apply_expiry if isinstance(plan, ExpiryPlan) else apply_tiering
         return plan.bind(_bound(applier, self._handle)).apply(**options)
 
-    def undo_expiry(self, key: str | PartitionKey, *, run_id: str | None = None) -> UndoResult:
-        """Bring an expired partition back, within the grace."""
+    def undo_expiry(self, key: str | PartitionKey, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:
+        """Bring an expired partition back, within the grace; `dry_run` makes the checks alone."""
         from tierlake.pipelines.lifecycle.expiry import undo_expiry
 
-        return undo_expiry(self._handle, _key(key), run_id=run_id)
+        return undo_expiry(self._handle, _key(key), dry_run=dry_run, run_id=run_id)
 
     def undo(
         self,

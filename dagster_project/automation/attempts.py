@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -133,7 +133,7 @@ def read_attempts(
     instance: dg.DagsterInstance,
     job: str,
     tags: Mapping[str, str],
-    keys_of: Callable[[Mapping[str, Any]], Iterable[str]],
+    keys_of: Callable[[dg.DagsterRun], Iterable[str]],
     now: datetime,
 ) -> Attempts:
     """Look at the newest runs of a job.
@@ -142,7 +142,7 @@ def read_attempts(
         instance: The Dagster instance.
         job: Its name.
         tags: Which its runs have.
-        keys_of: Returns the requested keys of a run's configuration.
+        keys_of: Returns the requested keys of a run.
         now: The time by Dagster's clock.
     """
     only = dg.RunsFilter(job_name=job, tags=dict(tags))
@@ -150,7 +150,7 @@ def read_attempts(
     over: list[Attempt] = []
     for record in _newest_runs(instance, only, now):
         run = record.dagster_run
-        keys = frozenset(keys_of(run.run_config))
+        keys = frozenset(keys_of(run))
         last_sign = _last_sign(instance, record)
         may_go_on = run.status in _RUNNING or _is_to_be_retried(run)
         if run.status in _QUEUED or (may_go_on and now - last_sign < STUCK_AFTER):

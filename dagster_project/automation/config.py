@@ -18,9 +18,18 @@ __all__ = ["ExpiryConfig", "RestoreConfig", "TieringConfig", "UndoConfig", "op_c
 _AS_OF: Final = "The day by which the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
 
-class TieringConfig(dg.Config):
-    """When to move to tiers."""
+_KEYS: Final = (
+    "Partitions as Dagster shows them (2013-01-01), ranges (2013-01-01..2013-01-31), patterns (2013-01*), or keys as "
+    "`tierlake ls` prints them; beside the one that is selected above. "
+)
+_DRY_RUN: Final = "True makes all checks, shows what would be done, and changes nothing."
 
+
+class TieringConfig(dg.Config):
+    """What to move to its tier."""
+
+    partitions: list[str] = Field(default=[], description=f"{_KEYS}Empty moves all whose tier has changed.")
+    dry_run: bool = Field(default=False, description=_DRY_RUN)
     as_of: str | None = Field(default=None, description=_AS_OF)
 
 
@@ -28,8 +37,11 @@ class ExpiryConfig(dg.Config):
     """What to expire."""
 
     partitions: list[str] = Field(
-        default=[], description="Partition keys; empty expires all that are due. Those that are not due stay."
+        default=[],
+        description=f"{_KEYS}Empty expires all that are due. A named one that is not due stays, and fails the run; a "
+        "range or a pattern expires those of its partitions that are due.",
     )
+    dry_run: bool = Field(default=False, description=_DRY_RUN)
     unknown: list[str] = Field(
         default=[],
         description="Likewise, keys of the dataset that are no partitions of the asset, as `tierlake ls` prints them.",
@@ -41,19 +53,21 @@ class ExpiryConfig(dg.Config):
 class UndoConfig(dg.Config):
     """What to bring back."""
 
-    partition: str = Field(description="The partition key, as 2013-01-01.")
+    partitions: list[str] = Field(default=[], description=f"{_KEYS}A range brings back what has expired in it.")
+    partition: str | None = Field(default=None, description="One partition, where `partitions` names none.")
+    dry_run: bool = Field(default=False, description=_DRY_RUN)
 
 
 class RestoreConfig(dg.Config):
     """What to restore."""
 
-    partitions: list[str] = Field(description="Partition keys, as 2013-01-01.")
+    partitions: list[str] = Field(default=[], description=f"{_KEYS}A range requests what is archived in it.")
     days: int = Field(default=1, description="How long the readable copies stay; they cost like hot storage.")
     speed: Literal["bulk", "standard", "expedited"] = Field(
         default="bulk",
         description="bulk is cheapest and takes up to 48 hours, standard up to 12, expedited minutes (GLACIER alone).",
     )
-    dry_run: bool = Field(default=False, description="True only shows what would be requested.")
+    dry_run: bool = Field(default=False, description=_DRY_RUN)
 
 
 def op_name(job: str) -> str:

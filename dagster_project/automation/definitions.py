@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from tierlake.dagster_project.automation.jobs import (
     UnresolvedJob,
     expiry_job,
     ingest_job,
+    job_links,
     policy_job,
     restore_job,
     tiering_job,
@@ -25,7 +26,7 @@ from tierlake.dagster_project.automation.sensors import dataset_sensor
 if TYPE_CHECKING:
     from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 
-__all__ = ["Automation", "dataset_definitions"]
+__all__ = ["Automation", "dataset_definitions", "links_to_jobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,6 @@ def dataset_definitions(asset: LakeAsset, automation: Automation) -> dg.Definiti
     """
     spec, hooks = asset.spec, set(automation.hooks)
     expires = spec.retention.expire_after is not None
-    has_archive = any(step.tier == "archive" for step in spec.tiers)
     jobs: list[dg.JobDefinition | UnresolvedJob] = [policy_job(asset).with_hooks(hooks)]
     schedules: list[dg.ScheduleDefinition] = []
     sensors: list[dg.SensorDefinition] = []
@@ -70,9 +70,32 @@ def dataset_definitions(asset: LakeAsset, automation: Automation) -> dg.Definiti
         jobs += [expiry_job(asset).with_hooks(hooks), undo_job(asset).with_hooks(hooks)]
     if expires or automation.is_written_here:
         sensors.append(dataset_sensor(asset))
-    if has_archive if automation.restores is None else automation.restores:
+    if _restores(asset, automation):
         jobs.append(restore_job(asset).with_hooks(hooks))
         sensors.append(restore_sensor(asset))
     return dg.Definitions(
         asset_checks=[verify_check(asset), description_check(asset)], jobs=jobs, schedules=schedules, sensors=sensors
     )
+
+
+def links_to_jobs(asset: LakeAsset, automation: Automation) -> dict[str, Any]:
+    """Definition metadata of the asset: links to the jobs of its lifecycle.
+
+    Args:
+        asset: The dataset's asset.
+        automation: How it is looked after.
+    """
+    expires = asset.spec.retention.expire_after is not None
+    jobs = {
+        "tiering": "moves partitions to the tiers of their age" if asset.spec.tiers else "",
+        "expiry": "takes partitions past their retention out of the table" if expires else "",
+        "undo_expiry": "brings expired partitions back, within their grace" if expires else "",
+        "restore": "makes archived partitions readable for some days" if _restores(asset, automation) else "",
+        "policy": "makes the description in the code the stored one",
+    }
+    return job_links(asset, {verb: text for verb, text in jobs.items() if text})
+
+
+def _restores(asset: LakeAsset, automation: Automation) -> bool:
+    has_archive = any(step.tier == "archive" for step in asset.spec.tiers)
+    return has_archive if automation.restores is None else automation.restores

@@ -1,10 +1,15 @@
 """The jobs of one dataset: ingest, policy, tiering, expiry and its undo, restores of archived partitions.
 
 `flights_job`, `flights_policy`, `flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they
-need nothing but a `LakeResource` named `lake`.
+need nothing but a `LakeResource` named `lake`. All but the first and the policy's take the partition that is selected
+at the launchpad, beside those of the run's configuration.
+
+Dagster lists at an asset the jobs that materialize it, and takes the launchpad from those it lists. None of these
+materializes, so the asset's definition has links to their launchpads instead (`job_links`), and each job one back.
 """
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
@@ -20,7 +25,20 @@ from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsse
 from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
 
-__all__ = ["UnresolvedJob", "expiry_job", "ingest_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
+__all__ = [
+    "JOBS",
+    "UnresolvedJob",
+    "expiry_job",
+    "ingest_job",
+    "job_links",
+    "policy_job",
+    "restore_job",
+    "tiering_job",
+    "undo_job",
+]
+
+JOBS: Final = "jobs"
+"""Definition metadata of the asset: links to its jobs."""
 
 UnresolvedJob: TypeAlias = Any
 """What `dagster.define_asset_job` returns; Dagster exports no name for it."""
@@ -43,7 +61,8 @@ def policy_job(asset: LakeAsset) -> dg.JobDefinition:
             changed = ops.describe(context, asset, asset.dataset_in(lake))
             context.add_output_metadata({"changed": len(changed), "description": dg.MetadataValue.json(changed)})
 
-    return _job(asset, name, describe, f"Makes the description of {asset.name} in the code the stored one.")
+    text = f"Makes the description of {asset.name} in the code the stored one."
+    return _job(asset, name, describe, text, is_by_partition=False)
 
 
 def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
@@ -53,7 +72,7 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     @dg.op(name=op_name(name), pool=asset.pool)
     def move(context: dg.OpExecutionContext, config: TieringConfig, lake: LakeResource) -> None:
         with dagster_failures(context):
-            ops.move_to_tiers(context, asset, asset.dataset_in(lake), ops.day_of(config, lake))
+            ops.move_to_tiers(context, asset, asset.dataset_in(lake), config, ops.day_of(config, lake))
 
     return _job(asset, name, move, f"Moves partitions of {asset.name} to the tiers where their age puts them.")
 
@@ -73,7 +92,7 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
 
 
 def undo_job(asset: LakeAsset) -> dg.JobDefinition:
-    """Brings an expired partition of a dataset back, within its grace."""
+    """Brings expired partitions of a dataset back, within their grace."""
     name = asset.definition_name("undo_expiry")
 
     @dg.op(name=op_name(name), pool=asset.pool)
@@ -81,7 +100,7 @@ def undo_job(asset: LakeAsset) -> dg.JobDefinition:
         with dagster_failures(context):
             ops.undo_expiry(context, ops.retention_of(context, lake, asset), config)
 
-    return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
+    return _job(asset, name, undo, f"Brings expired partitions of {asset.name} back, within their grace.")
 
 
 def restore_job(asset: LakeAsset) -> dg.JobDefinition:
@@ -96,6 +115,26 @@ def restore_job(asset: LakeAsset) -> dg.JobDefinition:
     return _job(asset, name, restore, f"Requests archived partitions of {asset.name}; that costs, and takes hours.")
 
 
-def _job(asset: LakeAsset, name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+def _job(
+    asset: LakeAsset, name: str, op: dg.OpDefinition, description: str, *, is_by_partition: bool = True
+) -> dg.JobDefinition:
     graph = dg.GraphDefinition(name=name, node_defs=[op])
-    return graph.to_job(description=description, tags={DATASET_TAG: asset.name})
+    return graph.to_job(
+        description=description,
+        tags={DATASET_TAG: asset.name},
+        metadata={"asset": dg.MetadataValue.asset(asset.asset_key)},
+        partitions_def=asset.partitions_def if is_by_partition else None,
+    )
+
+
+def job_links(asset: LakeAsset, jobs: Mapping[str, str]) -> dict[str, Any]:
+    """Definition metadata of the asset: links to the launchpads of its jobs.
+
+    Args:
+        asset: The dataset's asset.
+        jobs: By verb, what the job does.
+    """
+    names = {asset.definition_name(verb): text for verb, text in jobs.items()}
+    # Dagster's own redirect: a definition does not know the name of its code location
+    lines = [f"- [{name}](/guess/{name}/playground): {text}" for name, text in names.items()]
+    return {JOBS: dg.MetadataValue.md("\n".join(lines))} if lines else {}

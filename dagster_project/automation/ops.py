@@ -9,16 +9,19 @@ import dagster as dg
 
 from tierlake.connector.errors import LakeError
 from tierlake.dagster_project.automation.gauges import emit_figures
+from tierlake.dagster_project.automation.requested import requested_keys, shown_name
 from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.automation.selection import chosen
 from tierlake.dagster_project.automation.table_metadata import FOLLOWED, observations
 from tierlake.dagster_project.partitions.lineage import downstreams_in
 from tierlake.dagster_project.partitions.metadata import REASON
 from tierlake.dagster_project.partitions.waits import record_wait
 from tierlake.pipelines.errors import PartialFailure, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tierlake.dagster_project.automation.config import ExpiryConfig, RestoreConfig, TieringConfig, UndoConfig
     from tierlake.dagster_project.automation.retention import Expired
@@ -69,23 +72,57 @@ def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]
     return {one.field: str(one) for one in change.changes}
 
 
-def move_to_tiers(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, as_of: date | None) -> None:
+def _described_first(context: Any, asset: LakeAsset, dataset: Dataset, *, dry_run: bool) -> dict[str, str]:
+    if not dry_run:
+        return describe(context, asset, dataset)
+    if dataset.is_described and (diff := dataset.diff(asset.described_at(dataset), with_effect=False)).differs:
+        changes = "; ".join(map(str, diff.changes))
+        context.log.warning("this is by the stored description; the run itself changes it first: %s", changes)
+    return {}
+
+
+def move_to_tiers(
+    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: TieringConfig, as_of: date | None
+) -> None:
     """Plan and apply the tiers of a dataset, by the description in the code.
 
     Raises:
+        UnknownPartition: A named partition that is not in the table.
         PartialFailure: Some partitions could not be moved.
     """
-    described = describe(context, asset, dataset)
+    described = _described_first(context, asset, dataset, dry_run=config.dry_run)
     plan = dataset.plan_tiering(as_of)
     context.log.info("%s", plan)
-    result = plan.apply(run_id=context.run_id)
+    keys = _keys_to_move(context, asset, dataset, plan, config)
+    result = plan.apply(keys=keys, dry_run=config.dry_run, run_id=context.run_id)
     context.log.info("%s: %s", asset.name, result)
-    if result.done:
+    if result.done and not config.dry_run:
         touched = {PartitionKey.parse(key): FOLLOWED["tier"] for key in result.done}
         _log_observations(context, asset, dataset, touched)
     context.add_output_metadata(_tiering_metadata(asset.name, plan, result) | _described(described, f"{asset.name}/"))
     emit_figures(context, dataset, as_of)
     result.raise_failures()
+
+
+def _keys_to_move(
+    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, plan: TieringPlan, config: TieringConfig
+) -> list[PartitionKey] | None:
+    """The named partitions that the plan moves; None for all of it."""
+    names = _named(context, config.partitions)
+    if not names:
+        return None
+    planned = [PartitionKey.parse(step.key) for step in plan.steps]
+    keys, malformed = requested_keys(asset, dataset, chosen(asset, names, planned, dataset.windows))
+    live = {str(key) for key in dataset.windows()}
+    if unknown := [
+        *malformed.values(),
+        *(f"{text} is not in the table" for key, text in keys.items() if key not in live),
+    ]:
+        raise UnknownPartition(unknown[0], hint="write the partitions as Dagster shows them")
+    reasons = {refusal.key: refusal.reason for refusal in plan.refused}
+    for key in keys.keys() - {step.key for step in plan.steps}:
+        context.log.info("%s stays where it is: %s", keys[key], reasons.get(key, "it belongs there"))
+    return [key for key in planned if str(key) in keys]
 
 
 def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryConfig, as_of: date | None) -> None:
@@ -94,13 +131,20 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryC
     Without keys, Dagster is reconciled with the table in all else as well.
 
     Raises:
+        UnknownPartition: A range or a pattern that stands for no partition.
         PartialFailure: Some could not be taken out, or were named and must stay; the others are gone.
     """
-    described = describe(context, retention.asset, retention.dataset)
-    requested: list[str | PartitionKey] = [*config.partitions, *map(_parsed, config.unknown)]
-    expired = retention.expire(requested or None, as_of, run_id=context.run_id, undo=config.undo)
+    described = _described_first(context, retention.asset, retention.dataset, dry_run=config.dry_run)
+    names = _named(context, config.partitions)
+    requested: list[str | PartitionKey] = [*map(_parsed, config.unknown)]
+    if names:
+        requested = [*chosen(retention.asset, names, _due(retention, as_of), retention.dataset.windows), *requested]
+    is_all = not names and not config.unknown
+    expired = retention.expire(
+        None if is_all else requested, as_of, run_id=context.run_id, undo=config.undo, dry_run=config.dry_run
+    )
     _log_expired(context, expired)
-    if expired.result or expired.wipe.partitions:
+    if not config.dry_run and (expired.result or expired.wipe.partitions):
         _log_observations(context, retention.asset, retention.dataset, {})
     context.add_output_metadata(_expiry_metadata(expired) | _described(described))
     emit_figures(context, retention.dataset, as_of)
@@ -113,6 +157,16 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryC
         )
 
 
+def _due(retention: Retention, as_of: date | None) -> list[PartitionKey]:
+    due = retention.due(as_of)
+    return [*map(retention.asset.keys.to_lake, due.keys), *map(PartitionKey.parse, due.unknown)]
+
+
+def _named(context: dg.OpExecutionContext, partitions: Sequence[str]) -> list[str]:
+    """The partitions of a run's configuration, and those that were selected for the run."""
+    return [*partitions, *(context.partition_keys if context.has_partition_key else ())]
+
+
 def _parsed(text: str) -> str | PartitionKey:
     """A key as `ls` prints it; any other text stays text, and is refused as such."""
     try:
@@ -122,26 +176,55 @@ def _parsed(text: str) -> str | PartitionKey:
 
 
 def undo_expiry(context: dg.OpExecutionContext, retention: Retention, config: UndoConfig) -> None:
-    """Undo the expiry of one partition within its grace; Dagster shows it again."""
-    result = retention.undo(config.partition, run_id=context.run_id)
-    context.log.info("%s", result)
-    if result.changed:
-        _log_observations(context, retention.asset, retention.dataset, {})
-    context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
+    """Undo the expiry of partitions within their grace; Dagster shows them again.
+
+    Raises:
+        UnknownPartition: None is named, or one that never expired.
+        PolicyRefused: The grace is over.
+    """
+    asset, dataset = retention.asset, retention.dataset
+    names = _named(context, [*config.partitions, *([config.partition] if config.partition else [])])
+    expired = {PartitionKey.parse(one.key): one for one in dataset.undoable() if one.operation == "expire"}
+    if not names:
+        shown = ", ".join(
+            f"{shown_name(asset, one.key)} until {one.undo_until:%Y-%m-%d}"
+            for one in list(expired.values())[:_REASONS_SHOWN]
+        )
+        raise UnknownPartition(
+            "no partition is named to come back",
+            hint=f"name them in `partitions`; {len(expired)} can come back{f': {shown}' if shown else ''}",
+        )
+    keys = chosen(asset, names, expired, dataset.windows)
+    results = retention.undo_all(keys, run_id=context.run_id, dry_run=config.dry_run)
+    for result in results:
+        context.log.info("%s", result)
+    if any(result.changed for result in results):
+        _log_observations(context, asset, dataset, {})
+    size = sum(result.bytes for result in results)
+    context.add_output_metadata(
+        {
+            "changed": any(result.changed for result in results),
+            "files": sum(result.files for result in results),
+            "bytes": size,
+            "size": formatting.size(size),
+            "partitions": dg.MetadataValue.json([shown_name(asset, result.key) for result in results]),
+        }
+    )
 
 
 def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: RestoreConfig) -> None:
     """Request restores of archived partitions, and record that they are waited for.
 
     Raises:
-        UnknownPartition: A key that no partition can have; then nothing is requested.
+        UnknownPartition: No key is named, or one that no partition can have; then nothing is requested.
     """
-    try:
-        keys = {key: asset.keys.to_lake(key) for key in config.partitions}
-    except ValueError as error:
-        raise UnknownPartition(str(error), hint="write the partitions as Dagster shows them") from error
-    for fault in dataset.key_faults(keys.values()).values():
-        raise fault
+    names = _named(context, config.partitions)
+    if not names:
+        raise UnknownPartition("no partition is named to be restored", hint="name them in `partitions`")
+    lake_keys, malformed = requested_keys(asset, dataset, chosen(asset, names, dataset.waiting_for(), dataset.windows))
+    if malformed:
+        raise UnknownPartition(next(iter(malformed.values())), hint="write the partitions as Dagster shows them")
+    keys = {shown_name(asset, key): PartitionKey.parse(key) for key in lake_keys}
     results: dict[str, RestoreResult] = {}
     coming: list[str] = []
     try:
@@ -157,6 +240,7 @@ def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, 
             "requested": dg.MetadataValue.json(coming),
             "files": sum(result.archived for result in results.values()),
             "bytes": sum(result.bytes for result in results.values()),
+            "size": formatting.size(sum(result.bytes for result in results.values())),
             "readable": dg.MetadataValue.json([key for key in results if key not in coming]),
         }
     )
@@ -196,6 +280,7 @@ def _expiry_metadata(expired: Expired) -> dict[str, Any]:
     return {
         "expired": len(result.done) if result else 0,
         "bytes": result.bytes if result else 0,
+        "size": formatting.size(result.bytes if result else 0),
         "wiped": len(wipe.partitions) + len(also_wiped),
         "wipe": wipe.method.value,
         "kept": dg.MetadataValue.json(dict(expired.kept)),
@@ -212,6 +297,7 @@ def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict
     return {
         f"{name}/moved": len(result.done),
         f"{name}/bytes": result.bytes,
+        f"{name}/size": formatting.size(result.bytes),
         f"{name}/saved_per_month_usd": round(plan.saved_monthly, 6),
         f"{name}/one_off_usd": round(plan.one_off, 6),
         f"{name}/left_alone": len(plan.refused),

@@ -21,8 +21,10 @@ from tierlake.dagster_project.automation.requested import Ledgers, outcome_of, r
 from tierlake.dagster_project.partitions.event_records import latest_storage_ids
 from tierlake.dagster_project.partitions.keys import KnownPartitions
 from tierlake.dagster_project.partitions.lineage import downstream_readings
-from tierlake.dagster_project.partitions.wipe import WipeResult, wipe_partitions
+from tierlake.dagster_project.partitions.wipe import WipeMethod, WipeResult, wipe_partitions
 from tierlake.pipelines.errors import UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from tierlake.pipelines import Dataset
     from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
     from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
-    from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.tables.snapshot import LiveFile
 
 __all__ = ["Due", "Expired", "Retention"]
@@ -146,7 +147,13 @@ class Retention:
         )
 
     def expire(
-        self, keys: Sequence[str | PartitionKey] | None, as_of: date | None, *, run_id: str | None, undo: bool = True
+        self,
+        keys: Sequence[str | PartitionKey] | None,
+        as_of: date | None,
+        *,
+        run_id: str | None,
+        undo: bool = True,
+        dry_run: bool = False,
     ) -> Expired:
         """Take partitions out of the table, and wipe those that are gone.
 
@@ -159,6 +166,7 @@ class Retention:
             as_of: The day by which the policy judges; None is now.
             run_id: The Dagster run, for both histories.
             undo: False gives undo up (see `ExpiryPlan.apply`).
+            dry_run: Only make the checks.
         """
         shown = shown_now(self.instance, self.asset)
         since = "" if keys is None else self.dataset.state()  # named keys do not depend on changes by others
@@ -170,7 +178,12 @@ class Retention:
         else:
             requested, malformed = requested_keys(self.asset, self.dataset, keys)
         chosen = [key for key in requested if key in planned]
-        result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
+        result = plan.apply(keys=chosen, run_id=run_id, undo=undo, dry_run=dry_run) if chosen else None
+        if dry_run:
+            left = {key: text for key, text in requested.items() if key not in planned}
+            outcome = self._outcome(left, plan, result, self._ledgers(shown, as_of, since))
+            unwiped = WipeResult(self.asset.asset_key, (), WipeMethod.OBSERVATION, reason="a dry run")
+            return Expired(plan, result, unwiped, kept={**malformed, **outcome.kept}, absent=tuple(outcome.absent))
         ledgers = self._ledgers(shown, as_of, since)
         if keys is None:
             empty = (str(key) for key in ledgers.outlook.due if key not in ledgers.outlook.live)
@@ -189,26 +202,43 @@ class Retention:
             reconciled=self._reconciled(ledgers, {*gone, *forgotten}, run_id) if keys is None else None,
         )
 
-    def undo(self, key: str, *, run_id: str | None) -> UndoResult:
-        """Bring an expired partition back; Dagster shows it again.
+    def undo(self, key: str | PartitionKey, *, run_id: str | None) -> UndoResult:
+        """Bring an expired partition back; Dagster shows it again. See `undo_all`."""
+        (result,) = self.undo_all([key], run_id=run_id)
+        return result
+
+    def undo_all(
+        self, keys: Sequence[str | PartitionKey], *, run_id: str | None, dry_run: bool = False
+    ) -> tuple[UndoResult, ...]:
+        """Bring expired partitions back; Dagster shows them again, also those before one that fails.
 
         Args:
-            key: Dagster's key.
+            keys: Dagster's keys, or the dataset's.
             run_id: The Dagster run, for both histories.
+            dry_run: Only make the checks.
 
         Raises:
-            UnknownPartition: It never expired, or no partition can have this key.
+            UnknownPartition: One never expired, or no partition can have this key; of the latter, nothing comes back.
             PolicyRefused: The grace is over.
         """
-        requested, refused = requested_keys(self.asset, self.dataset, [key])
+        requested, refused = requested_keys(self.asset, self.dataset, keys)
         if refused:
-            raise UnknownPartition(refused[key], hint="write the partition as Dagster shows it")
-        (lake_key,) = requested
-        result = self.dataset.undo_expiry(lake_key, run_id=run_id)
-        if key not in latest_storage_ids(self.instance, self.asset.asset_key, [key]):
-            for event in reports(self.instance, self.asset, self.dataset, [key]):
-                self.instance.report_runless_asset_event(event)
-        return result
+            raise UnknownPartition(next(iter(refused.values())), hint="write the partition as Dagster shows it")
+        results: list[UndoResult] = []
+        try:
+            for lake_key in requested:
+                results.append(self.dataset.undo_expiry(lake_key, dry_run=dry_run, run_id=run_id))  # noqa: PERF401
+        finally:
+            if not dry_run:
+                self._show_again([PartitionKey.parse(result.key) for result in results])
+        return tuple(results)
+
+    def _show_again(self, keys: Sequence[PartitionKey]) -> None:
+        names = [str(name) for key in keys if (name := self.asset.keys.find_dagster(key)) is not None]
+        shown = latest_storage_ids(self.instance, self.asset.asset_key, names)
+        hidden = [name for name in names if name not in shown]
+        for event in reports(self.instance, self.asset, self.dataset, hidden):
+            self.instance.report_runless_asset_event(event)
 
     def _ledgers(self, shown: Shown, as_of: date | None, since: str = "") -> Ledgers:
         """What is due, including partitions without rows, and how the table differs from what Dagster shows."""
@@ -288,6 +318,7 @@ def _facts(plan: ExpiryPlan, step: Expiration | None, run_id: str | None) -> dic
         facts["reason"] = "no rows in the table"
     else:
         facts |= {"reason": step.reason, "bytes": step.bytes, "files": len(step.files)}
+        facts["size"] = formatting.size(step.bytes)
         facts |= {"rows": step.rows} if step.rows is not None else {}
     if run_id:
         facts["run"] = dg.MetadataValue.dagster_run(run_id)

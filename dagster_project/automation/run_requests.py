@@ -54,6 +54,9 @@ AGAIN_TAG: Final = "tierlake/again"
 
 REASONS_SHOWN: Final = 5
 
+_PARTITION_TAG: Final = "dagster/partition"
+"""Tag of runs for which a person selected a partition at the launchpad."""
+
 
 class Requests(NamedTuple):
     """What a tick requests.
@@ -170,10 +173,10 @@ def run_key(asset: LakeAsset, keys: Sequence[str], stamps: Mapping[str, int], ea
     return f"{asset.name}:{min(keys)}..{max(keys)}:{digest}"
 
 
-def _keys_of(job: str, run_config: Mapping[str, Any]) -> list[str]:
+def _keys_of(job: str, run: dg.DagsterRun) -> list[str]:
     """The keys that a run names; one that a person started may name none, and expires all that are due."""
-    config = op_config(job, run_config)
-    return [*config.get("partitions", ()), *config.get("unknown", ())]
+    config, selected = op_config(job, run.run_config), run.tags.get(_PARTITION_TAG)
+    return [*config.get("partitions", ()), *config.get("unknown", ()), *([selected] if selected else [])]
 
 
 def _unapplied(turn: Turn, digest: str) -> str:

@@ -2,11 +2,13 @@
 
 Tiering, compaction and expiry change no row, so they make no materialization and no data version. Each partition that
 one of them has touched gets an observation with its files, bytes and classes of now, which its page shows beside the
-materialization; the asset gets one with the numbers of the whole table.
+materialization; the asset gets one with the numbers of the whole table. Dagster stores one event at a time: an act on
+more than `OBSERVED_AT_MOST` partitions is observed on the newest of them, and counted on the asset.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +18,7 @@ import dagster as dg
 from tierlake.dagster_project.partitions.keys import KnownPartitions
 from tierlake.dagster_project.partitions.metadata import STATE, partition_metadata
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
     from tierlake.dagster_project.partitions.lake_asset import LakeAsset
     from tierlake.pipelines import Dataset
 
-__all__ = ["FOLLOWED", "Touched", "observations", "touched_after"]
+__all__ = ["FOLLOWED", "OBSERVED_AT_MOST", "Touched", "observations", "touched_after"]
+
+OBSERVED_AT_MOST: Final = 500
+"""Partitions of which an act is observed, each an event that waits for the disk."""
 
 FOLLOWED: Final = {"tier": "moved to another tier", "compact": "compacted", "expire": "expired", "drop": "dropped"}
 """Acts that change the metadata of partitions or of the table, and no rows that stay; each in words."""
@@ -103,22 +109,25 @@ def observations(
     state, catalog = dataset.state(), dataset.partitions()
     known = KnownPartitions(asset.partitions_def, instance) if touched else ()
     by: dict[str, Any] = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
-    for part in catalog:
-        name = asset.keys.find_dagster(part.key)
-        if part.key in touched and name is not None and name in known:
-            metadata = {"dagster/uri": dataset.uri, STATE: state, **partition_metadata([part]), **by}
-            yield dg.AssetObservation(
-                asset.asset_key, partition=str(name), description=touched[part.key], metadata=metadata
-            )
+    named = [(part, asset.keys.find_dagster(part.key)) for part in catalog if part.key in touched]
+    shown = [(part, str(name)) for part, name in named if name is not None and name in known]
+    for part, name in shown[-OBSERVED_AT_MOST:]:
+        metadata = {"dagster/uri": dataset.uri, STATE: state, **partition_metadata([part]), **by}
+        yield dg.AssetObservation(asset.asset_key, partition=name, description=touched[part.key], metadata=metadata)
     total = catalog.total
     facts: dict[str, Any] = {
         "dagster/uri": dataset.uri,
         STATE: state,
         "partitions": total.partitions,
         "table_bytes": total.bytes,
+        "table_size": formatting.size(total.bytes),
         "storage_class": "+".join(_classes(part.storage_class for part in catalog)) or "none: no rows",
+        "partitions_by_class": dg.MetadataValue.json(dict(Counter(part.storage_class for part in catalog))),
         **by,
     }
+    if len(shown) > OBSERVED_AT_MOST:
+        facts["touched_partitions"] = len(shown)
+        facts["note"] = f"only the newest {OBSERVED_AT_MOST} have an observation each; `tierlake ls` shows all"
     if total.rows is not None:
         facts["dagster/row_count"] = total.rows
     yield dg.AssetObservation(asset.asset_key, description="the table as it is now", metadata=facts)

@@ -48,8 +48,20 @@ else:
         stands_for = "pandas.DataFrame"
 
 
-Kind = Literal["pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame", "pyarrow.Table", "pyarrow.RecordBatchReader"]
+Kind = Literal[
+    "pandas.DataFrame",
+    "polars.DataFrame",
+    "polars.LazyFrame",
+    "pyarrow.Table",
+    "pyarrow.RecordBatchReader",
+    "pyarrow.Dataset",
+    "dask.DataFrame",
+]
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_LAZY: Final = frozenset[Kind]({"polars.LazyFrame", "pyarrow.RecordBatchReader", "pyarrow.Dataset", "dask.DataFrame"})
+
+_SHOWN_AS: Final = {"pyarrow.Dataset": "pyarrow.dataset.Dataset", "dask.DataFrame": "dask.dataframe.DataFrame"}
 
 
 def type_name(annotation: object) -> str:
@@ -76,6 +88,11 @@ class InputType:
     kind: Kind = "pandas.DataFrame"
     by_key: bool = False
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether its rows are read when somebody asks for them, and not before."""
+        return self.kind in _LAZY
+
     def read(self, dataset: Dataset, columns: list[str] | None, keys: list[PartitionKey] | None) -> object:
         """The rows of some partitions in this type; None means all."""
         match self.kind:
@@ -89,6 +106,10 @@ class InputType:
                 return dataset.read(columns, keys=keys)
             case "pyarrow.RecordBatchReader":
                 return dataset.to_reader(columns, keys=keys)
+            case "pyarrow.Dataset":
+                return dataset.scan(keys=keys)
+            case "dask.DataFrame":
+                return dataset.to_dask(columns, keys=keys)
 
     def of(self, rows: pa.Table) -> object:
         """Rows in memory in this type."""
@@ -105,6 +126,15 @@ class InputType:
                 return rows
             case "pyarrow.RecordBatchReader":
                 return rows.to_reader()
+            case "pyarrow.Dataset":
+                import pyarrow.dataset as pads
+
+                return pads.dataset(rows)
+            case "dask.DataFrame":
+                import dask.dataframe as dd
+
+                from_pandas: Any = dd.from_pandas  # it has no types
+                return from_pandas(pandas_frame(rows), npartitions=1)
 
 
 def input_type(name: str, annotation: object) -> InputType:
@@ -133,5 +163,6 @@ def input_type(name: str, annotation: object) -> InputType:
             if type_name(annotation) == kind:
                 return InputType(kind)
     requested = type_name(annotation) or str(annotation)
-    message = f"input {name} asks for {requested}: annotate it {', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
+    names = [_SHOWN_AS.get(kind, kind) for kind in _KINDS]
+    message = f"input {name} asks for {requested}: annotate it {', '.join(names[:-1])} or {names[-1]}"
     raise TypeError(f"{message}; or dict[str, one of these], by partition key; without an annotation it is pandas")

@@ -98,13 +98,19 @@ def input_rows(
     """The rows of some partitions in an input's type.
 
     Raises:
-        TypeError: A dict by partition key of an asset that has no partitions.
+        TypeError: A dict by partition key of an asset that has no partitions, or chosen columns of a pyarrow dataset.
     """
     names = None if columns is None else list(columns)
+    if names is not None and input_type.kind == "pyarrow.Dataset":
+        message = f"{dataset.uri} is loaded as a pyarrow.dataset.Dataset, which has all columns"
+        raise TypeError(f"{message}: leave `columns` out of the input's metadata, and pass them to its to_table()")
     if not input_type.by_key:
         return input_type.read(dataset, names, None if present is None else list(present.values()))
     if present is None:
         raise TypeError(f"a dict is by partition key, and {dataset.uri} is loaded as one: annotate {input_type.kind}")
+    if input_type.is_lazy:
+        with dataset.one_look():
+            return {key: input_type.read(dataset, names, [lake_key]) for key, lake_key in present.items()}
     from tierlake.pipelines.query.read import by_partition
 
     by = dataset.spec.partition.columns

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.io.previews import previewed
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.dagster_project.partitions.metadata import (
     LINEAGE,
@@ -52,6 +54,7 @@ def open_output(lake: LakeResource, context: dg.OutputContext, obj: object) -> t
     Raises:
         SpecError: Asset and dataset do not have the same partitions, or the partition column is not given.
     """
+    from tierlake.dagster_project.io.outputs import source_of
     from tierlake.pipelines import Dataset
 
     name = "/".join(context.asset_key.path)
@@ -69,7 +72,18 @@ def open_output(lake: LakeResource, context: dg.OutputContext, obj: object) -> t
         )
         if change.changed:
             context.log.info("%s", change)
-    return dataset, obj
+    return dataset, source_of(obj, partial(_known, dataset), dataset.spec.text)
+
+
+def _known(dataset: Dataset) -> pa.Schema | None:
+    """The columns that a source has of a table; None before the first rows."""
+    import pyarrow as pa
+
+    time, schema = dataset.spec.partition.time, dataset.contents().schema
+    computed = time.key if time is not None and time.column != time.key else None
+    return (
+        pa.schema([field for field in schema if field.name != computed]) if schema is not None and len(schema) else None
+    )
 
 
 def run_keys(context: dg.OutputContext, spec: DatasetSpec) -> dict[str, PartitionKey]:
@@ -117,7 +131,11 @@ class OutputMetadata:
 
 
 def output_metadata(
-    context: dg.OutputContext, dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey]
+    context: dg.OutputContext,
+    dataset: Dataset,
+    result: IngestResult,
+    keys: Mapping[str, PartitionKey],
+    preview_rows: int = 0,
 ) -> OutputMetadata:
     """The metadata after a commit. The commit stands: numbers that the store does not give any more become notes.
 
@@ -126,6 +144,7 @@ def output_metadata(
         dataset: Ingested into.
         result: The result of the ingest.
         keys: The run's partitions.
+        preview_rows: How many rows the last of them shows.
     """
     notes = [] if result.committed else ["this run had been committed before; nothing was written again"]
     contents = _contents(dataset, notes)
@@ -139,12 +158,29 @@ def output_metadata(
         partitions = _stored_before(dataset, contents, keys or {"": PartitionKey(())}, notes)
     else:  # the partitions that an asset without any wrote before are not recorded
         partitions = {}
+    for name, preview in _previewed(dataset, result, keys, partitions, preview_rows, notes).items():
+        partitions[name] |= preview
     if len(partitions) == 1:
         (only,), partitions = partitions.values(), {}
         facts |= only
     if notes:
         facts["note"] = "; ".join(notes)
     return OutputMetadata(facts, partitions)
+
+
+def _previewed(
+    dataset: Dataset,
+    result: IngestResult,
+    keys: Mapping[str, PartitionKey],
+    partitions: Mapping[str, Mapping[str, Any]],
+    rows: int,
+    notes: list[str],
+) -> dict[str, dict[str, Any]]:
+    try:
+        return previewed(dataset, result, keys, partitions, rows)
+    except Exception as error:  # noqa: BLE001 - the commit is made
+        notes.append(_note("there is no preview", error))
+        return {}
 
 
 def _contents(dataset: Dataset, notes: list[str]) -> Contents | None:
@@ -192,16 +228,16 @@ def _new_dataset(
     context: dg.OutputContext, defined: DatasetSpec | None, obj: object
 ) -> tuple[DatasetSpec, object, pa.Schema | None]:
     """The description of a new dataset, its first source, and its schema where the description has none."""
+    from tierlake.dagster_project.io.outputs import source_of
     from tierlake.pipelines.ingest.preparation import first_look
-    from tierlake.pipelines.sources import open_source
+    from tierlake.pipelines.model.stored_types import declared_schema
+    from tierlake.pipelines.sources import RowStream, open_source
 
-    spec, source = defined, obj
-    if spec is None:
-        spec = DatasetSpec(uri=f"lake://warehouse/{'/'.join(context.asset_key.path)}")
-        if context.has_asset_partitions:
-            stream = source = open_source(obj, None)
-            partition = _derived(context, stream.schema)
-            spec = spec.model_copy(update={"partition": partition})
+    spec = defined or DatasetSpec(uri=f"lake://warehouse/{'/'.join(context.asset_key.path)}")
+    source = source_of(obj, lambda: declared_schema(spec.columns) if spec.columns else None, spec.text)
+    if defined is None and context.has_asset_partitions:
+        stream = source = source if isinstance(source, RowStream) else open_source(source, None)
+        spec = spec.model_copy(update={"partition": _derived(context, stream.schema)})
     if spec.format != "delta" or spec.columns or spec.partition.columns:
         return spec, source, None
     source, schema = first_look(spec, source)

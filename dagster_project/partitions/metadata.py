@@ -11,6 +11,7 @@ from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LINEAGE",
     "PARTITION_ROWS",
+    "PREVIEW_ROWS",
     "REASON",
     "SPEC",
     "STATE",
@@ -43,6 +45,9 @@ STATE: Final = "tierlake/state"
 """Of materializations: the state of the table that they describe, as `Dataset.state` names it."""
 
 _NO_ROWS: Final = "none: no rows"
+
+PREVIEW_ROWS: Final = "tierlake/preview_rows"
+"""Definition metadata: how many rows its materializations show, where the IO manager's own number does not count."""
 
 SPEC: Final = "tierlake/spec"
 """Definition metadata: the dataset's spec, by which the IO manager creates it."""
@@ -136,7 +141,7 @@ def table_metadata(spec: DatasetSpec, contents: Contents | None, result: IngestR
         "rejected_rows": result.rejected,
     }
     if contents is not None:
-        facts["table_bytes"] = contents.bytes
+        facts |= {"table_bytes": contents.bytes, "table_size": formatting.size(contents.bytes)}
         if contents.schema is not None:
             facts["dagster/column_schema"] = column_schema(contents.schema, spec.partition.columns)
         if contents.total_rows is not None:
@@ -151,9 +156,11 @@ def table_metadata(spec: DatasetSpec, contents: Contents | None, result: IngestR
 def written_metadata(parts: Sequence[Written]) -> dict[str, Any]:
     """Metadata of partitions together that an ingest has replaced; zeros where it wrote nothing."""
     classes = sorted({name for part in parts for name in (part.storage_class or "").split("+") if name})
+    size = sum(part.bytes for part in parts)
     return {
         "files": sum(part.files for part in parts),
-        "bytes": sum(part.bytes for part in parts),
+        "bytes": size,
+        "size": formatting.size(size),
         "storage_class": "+".join(classes) or _NO_ROWS,
         PARTITION_ROWS: sum(part.rows for part in parts),
     }
@@ -163,11 +170,16 @@ def partition_metadata(partitions: list[PartitionInfo]) -> dict[str, Any]:
     """Metadata of the given partitions together; zeros where there are none."""
     rows = [partition.rows for partition in partitions]
     classes = sorted({name for partition in partitions for name in partition.storage_class.split("+")})
+    tiers = {partition.tier for partition in partitions}
+    size = sum(partition.bytes for partition in partitions)
     facts: dict[str, Any] = {
         "files": sum(partition.files for partition in partitions),
-        "bytes": sum(partition.bytes for partition in partitions),
+        "bytes": size,
+        "size": formatting.size(size),
         "storage_class": "+".join(classes) or _NO_ROWS,
     }
+    if tiers and None not in tiers:
+        facts["tier"] = "+".join(sorted(filter(None, tiers)))
     known = [count for count in rows if count is not None]
     if len(known) == len(rows):
         facts[PARTITION_ROWS] = sum(known)

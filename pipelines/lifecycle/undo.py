@@ -45,7 +45,9 @@ __all__ = [
 ]
 
 
-def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
+def undo_expiry(
+    handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None
+) -> UndoResult:
     """Bring an expired partition back with all its rows; see `undo`.
 
     Raises:
@@ -53,7 +55,7 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
         PolicyRefused: As for `undo`.
         CommitConflict: Other writers kept changing the partition.
     """
-    return _undo(handle, _name(key), ("expire",), run_id)
+    return _undo(handle, _name(key), ("expire",), run_id, dry_run=dry_run)
 
 
 def undo(handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:

@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.interop import Options
 from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
-from tierlake.pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
+from tierlake.pipelines.query.read import (
+    checked_columns,
+    checked_filter,
+    of_partitions,
+    pandas_frame,
+    paths_in,
+    snapshot_at,
+)
 from tierlake.pipelines.query.restore import archived_among, refusal
 from tierlake.pipelines.runtime.handed_on import handed_on
 from tierlake.pipelines.sources.splits import together
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.query.filters import Where
     from tierlake.pipelines.query.read import Version
 
@@ -30,7 +38,11 @@ _PIECE_BYTES = 64 << 20
 
 
 def to_dask(
-    handle: Handle, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
+    handle: Handle,
+    columns: Sequence[str] | None = None,
+    where: Where | None = None,
+    version: Version = None,
+    keys: Iterable[PartitionKey] | None = None,
 ) -> Any:
     """The rows as a lazy `dask.dataframe.DataFrame`, partition columns included.
 
@@ -41,6 +53,7 @@ def to_dask(
         columns: Names to read; all by default.
         where: Which rows; partitions and files that cannot hold any are not read.
         version: An older version of a Delta table, or the instant at which it was the newest.
+        keys: Only these partitions, as far as the table has them.
 
     Raises:
         SchemaMismatch: An unknown column, or a filter that does not fit its type.
@@ -50,16 +63,16 @@ def to_dask(
     import dask.dataframe as dd
 
     snapshot = snapshot_at(handle, version)
-    dataset = handle.table.dataset(snapshot)
+    dataset = of_partitions(handle, snapshot, keys)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
     if waiting := archived_among(handle, snapshot, paths_in(handle, dataset, matching)):
         raise refusal(handle, waiting)
     files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
-    keys = handle.table.partition_columns
+    by = handle.table.partition_columns
     options, root = Options(handle.fs.dask_options()), handle.table.root
-    reading = _Reading(options, root, snapshot.log_version, dataset.schema, keys, names, matching)
+    reading = _Reading(options, root, snapshot.log_version, dataset.schema, by, names, matching)
     read = handed_on(reading, "dask.read")
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types

@@ -39,6 +39,7 @@ __all__ = [
     "checked_columns",
     "checked_filter",
     "lazy_frame",
+    "of_partitions",
     "pandas_frame",
     "paths_in",
     "polars_frame",
@@ -82,7 +83,7 @@ def scan(handle: Handle, version: Version = None, keys: Iterable[PartitionKey] |
         ArchivedError: With `keys`, partitions that have to be restored first.
     """
     snapshot = snapshot_at(handle, version)
-    dataset = _of_partitions(handle, snapshot, keys)
+    dataset = of_partitions(handle, snapshot, keys)
     if keys is not None and (waiting := archived_among(handle, snapshot, paths_in(handle, dataset, None))):
         raise refusal(handle, waiting)
     return dataset
@@ -115,7 +116,7 @@ def read(
     patience = parsed_duration(wait, "wait") if wait is not None else None
     with tracing.span("read.plan"):
         snapshot = snapshot_at(handle, version)
-        dataset = _of_partitions(handle, snapshot, keys)
+        dataset = of_partitions(handle, snapshot, keys)
         names = checked_columns(handle, dataset, columns)
         matching = checked_filter(handle, dataset, where)
     try:
@@ -131,8 +132,14 @@ def read(
     return _rows(handle, dataset, names, matching)
 
 
-def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> LiveDataset:
-    """The rows of some partitions, in any spelling of their keys; all rows where `keys` is None."""
+def of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> LiveDataset:
+    """The rows of some partitions, in any spelling of their keys; all rows where `keys` is None.
+
+    Args:
+        handle: The dataset.
+        snapshot: The live files.
+        keys: The partitions; those that the table lacks have no rows.
+    """
     dataset = handle.table.dataset(snapshot)
     if keys is None:
         return dataset

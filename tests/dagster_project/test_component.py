@@ -138,7 +138,7 @@ def test_what_one_file_makes() -> None:
     assert [sensor.name for sensor in repository.sensor_defs] == ["raw__flights_retention"]
     node = defs.resolve_asset_graph().get(dg.AssetKey(["raw", "flights"]))
     assert node.partitions_def.get_partition_keys()[0] == "2013-01-01"
-    assert (node.kinds, node.owners) == ({"deltalake", "parquet"}, ["team:flights"])
+    assert (node.kinds, node.owners) == ({"deltalake", "parquet", "s3"}, ["team:flights"])
     assert {key.name for key in node.check_keys} == {"table_and_store_agree", "described_as_stored"}
 
 

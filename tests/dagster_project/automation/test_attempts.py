@@ -91,9 +91,9 @@ def test_attempts_are_remembered_whatever_has_run_since() -> None:
         ran("c", 1, {"dagster/will_retry": "true"})
         ran("d", 1, {"dagster/will_retry": "true", "dagster/auto_retry_run_id": "another"})
         now = datetime.now(UTC)
-        attempts = read_attempts(instance, "expiry", {}, lambda config: config["keys"], now)
+        attempts = read_attempts(instance, "expiry", {}, lambda run: run.run_config["keys"], now)
         assert len(attempts.of("a", None)) == ATTEMPTS
         assert take_turns(["a"], attempts, {}, now).refused.keys() == {"a"}
         assert attempts.busy.keys() == {"c"}  # Dagster's daemon starts it again by itself
-        later = read_attempts(instance, "expiry", {}, lambda config: config["keys"], now + timedelta(hours=2))
+        later = read_attempts(instance, "expiry", {}, lambda run: run.run_config["keys"], now + timedelta(hours=2))
         assert not later.busy  # it did not
