@@ -1,0 +1,66 @@
+"""What README and docs show and the tests do not run: each with its reason. What is not here, runs as it stands."""
+
+from __future__ import annotations
+
+import re
+
+from tests.docs.pages import Block
+
+COMMANDS = {
+    r"make (demo|ui)\b": "tests/dagster_project/demo runs the demo; slow",
+    r"make (test|minio|docs)\b": "this is the test; tests/docs/test_site.py builds the site",
+    r"(pip|uv) install\b": "it needs a package index; tests/test_wheel.py installs the wheel",
+    r"(source|cd) ": "the tests' own server, folder and variables stand in for it",
+    r"tierlake server\b": "it serves until Ctrl-C; tests/pipelines/cli/test_server.py runs it",
+    r"AWS_PROFILE=": "it needs an account at AWS",
+    r"tierlake restore\b": "it needs an archived class; tests/pipelines/query/test_restore.py restores on moto",
+    r"tierlake \S+ .*--dask\b": "it needs a cluster; tests/pipelines/ingest runs ingests on Dask",
+    r"tierlake .*--profile minio\b": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",
+    r"tierlake stats http://": "it needs a process that serves metrics; tests/pipelines/cli/test_stats.py has one",
+    r"tierlake survey\b": "tests/pipelines/survey runs it",
+    r"(dg|create-dagster|dagster|uvx create-dagster) ": "tests/dagster_project/newcomer runs such a session",
+    r"dagster-celery\b": "it needs a broker",
+    r"(docker|jq|export|cp deploy/) ?": "deploy/ has its own tests, in tests/deploy",
+    r"mc ": "MinIO's own client",
+}
+"""Beginnings of commands."""
+
+PYTHON = {
+    "docs/dagster.md": "parts of a project; tests/dagster_project runs the demo's and a newcomer's",
+    "docs/executors.md": "parts of a project; tests/dagster_project/executors runs them",
+    "docs/engines.md": "it needs DuckDB's extensions, Spark or a cluster; tests/pipelines/tables reads with these engines",
+    "docs/how-to/minio.md": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",
+    "docs/how-to/aws.md": "it needs an account at AWS",
+    "docs/how-to/archive.md": "it needs an archived class; tests/pipelines/query/test_restore.py restores on moto",
+    "docs/how-to/dagster-project.md": "parts of a project; tests/dagster_project/test_component.py loads it",
+    "docs/operations.md": "parts of a project; tests/deploy checks them",
+}
+"""Pages whose Python is compiled only."""
+
+BEFORE = re.compile(r"^# before\b", re.MULTILINE)
+"""Begins a block of another library's Python, which is compiled only: that library need not be installed."""
+
+YAML = {
+    "docs/executors.md": "tests/dagster_project/executors holds them to the executors' schemas",
+    "docs/operations.md": "tests/deploy/test_operations.py holds them to Prometheus's checks",
+}
+"""Pages whose YAML is neither a dataset's, a bucket's nor a component's."""
+
+EXIT_CODES = {
+    r"tierlake diff\b": {0, 1},
+    r".*# fails\b": {1, 2, 3, 4},
+}
+"""Beginnings of commands that do not end with 0."""
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run."""
+    return next((why for pattern, why in COMMANDS.items() if re.match(pattern, command)), None)
+
+
+def is_compiled_only(block: Block) -> bool:
+    return block.page in PYTHON or BEFORE.search(block.text) is not None
+
+
+def exit_codes(command: str) -> set[int]:
+    return next((codes for pattern, codes in EXIT_CODES.items() if re.match(pattern, command)), {0})
