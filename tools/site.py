@@ -30,7 +30,7 @@ OPTIONAL_PAGES = {"How-to guides": [("Survey a bucket", "how-to/survey.md")]}
 """Pages that are in the navigation where they exist."""
 
 PLACEHOLDER = re.compile(r"<!-- reference: (\w+) -->")
-LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s]+)(?=\))")
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|data:|#)([^)\s]+)(?=\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 

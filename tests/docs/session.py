@@ -12,7 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from tests import ROOT
@@ -25,9 +27,13 @@ SHELL = re.compile(r"[|<>;&$`*~]|^[A-Z_]+=")
 VARYING = re.compile(r"\d+(\.\d+)? (B|KB|MB|GB)\b|<?\$[\d.]+|[─━-]{3,}")
 """Sizes and prices change a little with the version of pyarrow, and rules are as wide as their columns."""
 OF_THE_RUN = re.compile(
-    r"\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b|\b20[2-9]\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?([+-]\d{4}|Z)?"
+    r"(?<=^prices: ).*$|(?<=part-)[\w-]+(?=\.zstd)|\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b"
+    r"|\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?([+-]\d{4}|Z)?",
+    re.MULTILINE,
 )
-"""Ids and instants: written into a page they are an ellipsis."""
+"""Ids, instants and long notes: written into a page they are an ellipsis, as are days around today."""
+DAY = re.compile(r"\b20\d\d-\d\d-\d\d\b")
+AROUND_TODAY = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class Session:
         return done.returncode, done.stdout
 
     def _run(self, block: Block, shown: Block | None) -> None:
-        code = compile(block.text, str(block), "exec")
+        code = compile(block.text, str(block), "exec", dont_inherit=True)
         if is_compiled_only(block):
             return
         out = io.StringIO()
@@ -137,7 +143,7 @@ class Session:
                 if shown is not None and not out.getvalue() and (last := expression(block)) is not None:
                     print(eval(compile(last, str(block), "eval"), self.names))  # noqa: S307, T201 - likewise
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is reported
-            self.faults.append(f"{block} raised {type(error).__name__}: {error}")
+            self.faults.append(f"{block} raised {''.join(format_exception(error))}")
             return
         if shown is not None:
             self.outputs[shown, 0] = out.getvalue()
@@ -158,6 +164,16 @@ def called(arguments: list[str]) -> tuple[int, str]:
     return 0, out.getvalue()
 
 
+def without_the_run(output: str) -> str:
+    """An output with an ellipsis for what is another at each run."""
+    today = datetime.now(UTC).date()
+
+    def day(found: re.Match[str]) -> str:
+        return "..." if abs(date.fromisoformat(found[0]) - today) < AROUND_TODAY else found[0]
+
+    return DAY.sub(day, OF_THE_RUN.sub("...", output)).rstrip()
+
+
 def rewritten(text: str, session: Session) -> str:
     """A page with the outputs of a session in place of those that disagree."""
     for block, replacement in sorted(replacements(session), key=lambda one: -one[0].start):
@@ -170,11 +186,11 @@ def replacements(session: Session) -> Iterator[tuple[Block, str]]:
         if block.language == "text":
             output = session.outputs[block, 0]
             if not agrees(output, block.text):
-                yield block, f"{OF_THE_RUN.sub('...', output).rstrip()}\n"
+                yield block, f"{without_the_run(output)}\n"
             continue
         lines = []
         for number, shown in enumerate(shown_in(block)):
             output = session.outputs.get((block, number), shown.output)
             is_kept = not shown.output or agrees(output, shown.output)
-            lines += [f"$ {shown.command}", shown.output if is_kept else OF_THE_RUN.sub("...", output).rstrip()]
+            lines += [f"$ {shown.command}", shown.output if is_kept else without_the_run(output)]
         yield block, "\n".join(line.rstrip() for line in lines if line) + "\n"

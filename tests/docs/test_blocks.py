@@ -1,6 +1,6 @@
 """Each block of README and docs runs as it stands, and puts out what is below it.
 
-`TIERLAKE_DOCS_WRITE=1 pytest tests/docs/test_blocks.py` writes the outputs of now into the pages.
+`WRITE_DOCS=1 pytest tests/docs/test_blocks.py` writes the outputs of now into the pages.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def reader(seaweedfs, tmp_path, monkeypatch):
     seaweedfs.drop_bucket("warehouse")
 
 
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")  # Dagster itself calls it
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_runs_from_top_to_bottom(page, reader):
     if page.startswith("docs/how-to/"):
@@ -42,7 +43,7 @@ def test_a_page_runs_from_top_to_bottom(page, reader):
     elif page not in {"README.md", TUTORIAL}:
         reader.typed("tierlake bucket apply warehouse --yes")
     reader.go_through(blocks(page))
-    if os.environ.get("TIERLAKE_DOCS_WRITE"):
+    if os.environ.get("WRITE_DOCS"):
         file_of(page).write_text(rewritten(text_of(page), reader), encoding="utf-8")
     assert reader.faults == [], "\n\n".join(reader.faults)
 
