@@ -14,6 +14,7 @@ COMMANDS = {
     r"(source|cd) ": "the tests' own server, folder and variables stand in for it",
     r"tierlake server\b": "it serves until Ctrl-C; tests/pipelines/cli/test_server.py runs it",
     r"AWS_PROFILE=": "it needs an account at AWS",
+    r"TIERLAKE_LOG=json TIERLAKE_LOG_LEVEL=error": "it shows a store that denies; tests/connector/observe has the lines",
     r"tierlake restore\b": "it needs an archived class; tests/pipelines/query/test_restore.py restores on moto",
     r"tierlake \S+ .*--dask\b": "it needs a cluster; tests/pipelines/ingest runs ingests on Dask",
     r"tierlake .*--profile minio\b": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",

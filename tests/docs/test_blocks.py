@@ -10,17 +10,21 @@ import shlex
 import subprocess
 
 import click
+import dagster as dg
 import pytest
 import yaml
 
 from tests.docs import not_run
 from tests.docs.pages import all_blocks, blocks, file_of, pages, text_of
 from tests.docs.session import Session, rewritten, shown_in
+from tierlake import LakeDataset, LakeResource
 from tierlake.connector.bucket.spec import BucketSpec
 from tierlake.pipelines.cli.app import cli
 from tierlake.pipelines.model.spec import DatasetSpec
 
 TUTORIAL = "docs/tutorial/your-own-csv.md"
+PART = {"uri": "lake://warehouse/part", "partition": {"time": {}}}
+"""What a part of a description is completed with."""
 RUN = [page for page in pages() if {"console", "python"} & {block.language for block in blocks(page)}]
 
 
@@ -66,15 +70,14 @@ def test_its_yaml_is_what_it_looks_like(block):
     if block.page in not_run.YAML:
         return
     if "type" in document:
-        from tierlake.dagster_project.component import LakeDataset
-
         assert document["type"] == "tierlake.LakeDataset"
         given = {name: value for name, value in document["attributes"].items() if name != "source"}
-        assert LakeDataset(**given).definitions().resolve_asset_graph()
+        lake = dg.Definitions(resources={"lake": LakeResource()})
+        assert dg.Definitions.merge(LakeDataset(**given).definitions(), lake).resolve_asset_graph()
     elif "bucket" in document:
         BucketSpec.from_yaml(block.text)
     else:
-        DatasetSpec.from_yaml(block.text if "uri" in document else f"uri: lake://warehouse/part\n{block.text}")
+        DatasetSpec.from_yaml(yaml.safe_dump(PART | document))
 
 
 @pytest.mark.parametrize("block", all_blocks("console"), ids=str)

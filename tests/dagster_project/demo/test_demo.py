@@ -98,7 +98,8 @@ def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
     assert facts["saved_monthly"] > 0
     if kind == "seaweedfs":
         (shown,) = re.findall(r"^\$ make demo\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-        assert without_chance(err) == without_chance(shown)
+        for part in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE):
+            assert " ".join(without_chance(part)) in " ".join(without_chance(err))
     assert list((place / "tmp").iterdir()) == []
     assert list((place / "work").iterdir()) == []
     assert processes_of(place) == []
