@@ -67,7 +67,9 @@ def test_the_folders_that_contributing_lists_exist():
 def test_the_files_and_commands_it_names_exist():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
-    named = {name for extra in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", README, re.MULTILINE) for name in extra.split(", ")}
+    named = {
+        name for extra in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", README, re.MULTILINE) for name in extra.split(", ")
+    }
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {name.strip("`") for name in named} <= set(extras)
     for path in re.findall(r"`([\w/]+\.(?:py|md|yaml))`", README):

@@ -48,7 +48,7 @@ REMEDIES = {
     "stale_plan": "Plan again, look, and apply the new plan.",
     "table_damaged": "`tierlake verify DATASET` lists what is missing; bring it back from the bucket's versions.",
     "table_exists": "Open it instead (`Dataset.open`), adopt it (`tierlake adopt`), or choose another URI.",
-    "table_not_found": "Check the URI; `tierlake create SPEC.yaml` makes a table, `tierlake adopt URI` takes one over.",
+    "table_not_found": "Check the URI; `tierlake create SPEC.yaml` makes a table, `tierlake adopt URI` adopts one.",
     "table_unreadable": "Another writer damaged the record that is named; restore it from the bucket's versions.",
     "table_write_refused": "Write through `Dataset`: `ingest`, `erase`, `compact`. Raw files go outside the table.",
     "throttled": "Lower the concurrency (`max_concurrency`, Dagster's pool), or spread the work over time.",

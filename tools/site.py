@@ -6,7 +6,6 @@ notebooks become pages. Files of the repository that a page links to are copied,
 
 from __future__ import annotations
 
-import base64
 import os
 import posixpath
 import re
@@ -25,7 +24,14 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-PROJECT_PAGES = {name: f"project/{name.lower()}" for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")}
+PROJECT_PAGES = {
+    "README.md": "project/readme.md",
+    "CONTRIBUTING.md": "project/contributing.md",
+    "CHANGELOG.md": "project/changelog.md",
+    "SECURITY.md": "project/security.md",
+    "benchmarks/README.md": "project/benchmarking.md",
+}
+"""Path in the repository to path in the site."""
 OPTIONAL_PAGES = {"How-to guides": [("Survey a bucket", "how-to/survey.md")]}
 """Pages that are in the navigation where they exist."""
 
@@ -41,8 +47,7 @@ def notebooks() -> dict[str, str]:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put into the navigation what is made here."""
-    assert config.nav is not None
-    for section in config.nav:
+    for section in config.nav or ():
         for title, entries in section.items():
             if title == "Notebooks":
                 entries += list(notebooks().values())
@@ -119,7 +124,6 @@ def output_text(output: Any) -> str:
     """What a cell put out, the richest form first that Markdown can hold."""
     data = output.get("data", {})
     if png := data.get("image/png"):
-        assert base64.b64decode(png)
         return f"![](data:image/png;base64,{''.join(png.split())})"
     if html := data.get("text/html"):
         return re.sub(r"\n\s*\n", "\n", re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL))

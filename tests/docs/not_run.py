@@ -14,7 +14,7 @@ COMMANDS = {
     r"(source|cd) ": "the tests' own server, folder and variables stand in for it",
     r"tierlake server\b": "it serves until Ctrl-C; tests/pipelines/cli/test_server.py runs it",
     r"AWS_PROFILE=": "it needs an account at AWS",
-    r"TIERLAKE_LOG=json TIERLAKE_LOG_LEVEL=error": "it shows a store that denies; tests/connector/observe has the lines",
+    r"TIERLAKE_LOG=json TIERLAKE_LOG_LEVEL=error": "it shows a store that denies; tests/connector/observe",
     r"tierlake restore\b": "it needs an archived class; tests/pipelines/query/test_restore.py restores on moto",
     r"tierlake \S+ .*--dask\b": "it needs a cluster; tests/pipelines/ingest runs ingests on Dask",
     r"tierlake .*--profile minio\b": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",
@@ -30,7 +30,7 @@ COMMANDS = {
 PYTHON = {
     "docs/dagster.md": "parts of a project; tests/dagster_project runs the demo's and a newcomer's",
     "docs/executors.md": "parts of a project; tests/dagster_project/executors runs them",
-    "docs/engines.md": "it needs DuckDB's extensions, Spark or a cluster; tests/pipelines/tables reads with these engines",
+    "docs/engines.md": "it needs DuckDB's extensions, Spark or a cluster; tests/soak reads with Spark",
     "docs/how-to/minio.md": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",
     "docs/how-to/aws.md": "it needs an account at AWS",
     "docs/how-to/archive.md": "it needs an archived class; tests/pipelines/query/test_restore.py restores on moto",

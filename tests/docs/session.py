@@ -1,4 +1,4 @@
-"""A reader who goes through a page from top to bottom: saves the files it shows, types its commands, runs its Python."""
+"""A reader who goes through a page: saves the files it shows, types its commands, runs its Python."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Session:
                 self.faults.append(f"{block}: $ {shown.command}\nput out\n{output}\nnot\n{shown.output}")
 
     def completed(self, command: str) -> str:
-        """A command with words like `lake://a/....parquet` as an earlier output has them, from which a reader copies."""
+        """A command with words like `lake://a/....parquet` as an earlier output has them: a reader copies."""
         earlier = "\n".join(self.outputs.values())
         for word in re.findall(r"\S*\.\.\.\S+", command):
             found = re.findall(r"\S+".join(map(re.escape, word.split("...", 1))), earlier)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import click
 import dagster as dg
@@ -25,7 +26,13 @@ from tierlake.pipelines.model.spec import DatasetSpec
 TUTORIAL = "docs/tutorial/your-own-csv.md"
 PART = {"uri": "lake://warehouse/part", "partition": {"time": {}}}
 """What a part of a description is completed with."""
-RUN = [page for page in pages() if {"console", "python"} & {block.language for block in blocks(page)}]
+SLOW = {"observe", "buckets", "from-dagster-aws", "from-dagster-deltalake", "servers"}
+"""Pages of many processes, or of Dagster's runs."""
+RUN = [
+    pytest.param(page, marks=pytest.mark.slow) if Path(page).stem in SLOW else page
+    for page in pages()
+    if {"console", "python"} & {block.language for block in blocks(page)}
+]
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import click
 import pytest
 
 from tests import ROOT
+from tierlake import DatasetSpec, LakeSettings
+from tierlake.connector.bucket.spec import BucketSpec
 from tools.reference import (
     PAGES,
     command_reference,
@@ -22,8 +24,6 @@ from tools.reference import (
     type_text,
 )
 from tools.remedies import REMEDIES
-from tierlake import DatasetSpec, LakeSettings
-from tierlake.connector.bucket.spec import BucketSpec
 
 COMMANDS = list(commands())
 MODELS = {"dataset": DatasetSpec, "bucket": BucketSpec}
@@ -35,7 +35,9 @@ def test_each_field_of_a_description_has_a_meaning_and_is_in_the_reference(name)
     for model in models_of(MODELS[name]):
         assert f"## {model.__name__}\n" in text
         for field, annotation, _, meaning in described_fields(model):
-            assert meaning, f"{model.__name__}.{field}: say in the class's docstring what it means, its unit and default"
+            assert meaning, (
+                f"{model.__name__}.{field}: say in the class's docstring what it means, its unit and default"
+            )
             assert type_text(annotation), f"{model.__name__}.{field}"
             assert f"| `{field}` |" in text
 
@@ -48,7 +50,9 @@ def test_each_attribute_of_the_component_has_a_meaning():
     assert [name for name, kind, _, meaning in component_fields() if not (kind and meaning)] == []
 
 
-@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("path", "command"), COMMANDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_each_command_and_option_has_a_meaning(path, command):
     assert (command.help or "").strip()
     assert [option for option, meaning in options_of(command) if not meaning] == []
@@ -81,6 +85,10 @@ def test_each_error_has_a_code_of_its_own_a_meaning_and_a_remedy():
 
 
 def test_each_code_in_the_sources_is_found():
-    sources = [file.read_text() for name in ("connector", "pipelines", "dagster_project") for file in (ROOT / name).rglob("*.py")]
+    sources = [
+        file.read_text()
+        for name in ("connector", "pipelines", "dagster_project")
+        for file in (ROOT / name).rglob("*.py")
+    ]
     written = {code for text in sources for code in re.findall(r'^    code(?:: \S+)? = "(\w+)"', text, re.MULTILINE)}
     assert written - {one.code for one in error_classes()} == set()

@@ -66,7 +66,12 @@ def test_it_is_built_without_a_warning_and_its_links_lead_somewhere(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     parsed = {file: Links(file.read_text()) for file in tmp_path.rglob("*.html")}
     assert len(parsed) > 35
-    dead = [f"{file.relative_to(tmp_path)}: {link}" for file in parsed for link in parsed[file].links if not leads(file, link, parsed)]
+    dead = [
+        f"{file.relative_to(tmp_path)}: {link}"
+        for file in parsed
+        for link in parsed[file].links
+        if not leads(file, link, parsed)
+    ]
     assert dead == []
     outside = {place for one in parsed.values() for place in one.loaded if urlsplit(place).netloc}
     assert outside == set()
