@@ -12,7 +12,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 unexport PYTHONDONTWRITEBYTECODE # hundreds of child processes would each compile all that they import
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow soak test-role test-lowest lint fmt minio spark audit bench lock clean
+.PHONY: help demo ui test test-slow soak test-role test-lowest lint fmt docs minio spark audit bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ fmt: .venv/dev.stamp ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
+docs: .venv/dev.stamp ## the documentation as a site, into site/, with the reference made from the code; no warning passes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 minio: ## a real MinIO server and mc, built once per machine into the user's cache folder
 	@tools/minio.sh
 
@@ -64,7 +67,7 @@ lock: .venv/dev.stamp ## constraints*.txt anew: the newest and the lowest versio
 	@tools/lock.sh
 
 clean: ## .venv, caches and the demo's data
-	rm -rf .venv .venv-audit .venv-lowest .venv-peers .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-audit .venv-lowest .venv-peers .demo site .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/demo.stamp: $(INSTALLED_FROM)

@@ -1,8 +1,12 @@
-"""What the README shows is what happens: its Python runs, its paths exist, its commands are there."""
+"""What the README shows is what happens: its Python runs in a process of its own, its paths and commands exist.
+
+`tests/docs` runs its other blocks.
+"""
 
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -10,11 +14,12 @@ from tests import ROOT
 from tierlake.pipelines.cli.app import COMMANDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language):
-    return [text for name, text in BLOCKS if name == language]
+def blocks(language, page=README):
+    return [text for name, text in BLOCK.findall(page) if name == language]
 
 
 @pytest.fixture
@@ -41,8 +46,12 @@ def test_its_python_runs_from_top_to_bottom(emptied, tmp_path):
     assert "scratch/flights.parquet" in heads
 
 
-def test_the_folders_it_lists_exist():
-    (listing,) = blocks("")
+def test_it_is_read_in_a_few_minutes():
+    assert len(README.splitlines()) < 200
+
+
+def test_the_folders_that_contributing_lists_exist():
+    (listing,) = blocks("", CONTRIBUTING)
     folder = ROOT
     for line in listing.splitlines():
         names = re.match(r"(?P<indent> *)(?P<names>[\w./, ]*?)(?:  +|$| (?=[a-z]+,))", line)
@@ -58,6 +67,11 @@ def test_the_folders_it_lists_exist():
 def test_the_files_and_commands_it_names_exist():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+    named = {
+        name for extra in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", README, re.MULTILINE) for name in extra.split(", ")
+    }
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {name.strip("`") for name in named} <= set(extras)
     for path in re.findall(r"`([\w/]+\.(?:py|md|yaml))`", README):
         assert list(ROOT.rglob(path)) or path == "spec.yaml", path
     for command in re.findall(r"(?:`|\$ .*)tierlake (\w[\w-]*)", README):

@@ -134,7 +134,7 @@ class TimePartition(_Value):
     Attributes:
         column: The event time, a timestamp or date; text is read as ISO 8601. None: there is none, and the rows carry
             the key column itself, as in tables that others made.
-        every: The width of a window.
+        every: The width of a window: an hour, a day, a month or a year of the timezone's calendar.
         timezone: IANA name of the zone in which days and months begin; naive times are taken to be in it.
         key: The Hive column that holds the window, as in `date=2013-07-04`.
     """
@@ -157,6 +157,11 @@ class PartitionSpec(_Value):
     """How rows are spread over partitions: by time, by columns, or both.
 
     Time comes first, unless `by` names its key too and so says where it stands: `by: [origin, date]`.
+
+    Attributes:
+        time: The windows of event time; None: the dataset is not partitioned by time, and has neither tiers nor
+            retention.
+        by: Further columns whose values make partitions, outermost first.
     """
 
     time: TimePartition | None = None
@@ -225,7 +230,13 @@ class WriteSpec(_Value):
 
 
 class TierStep(_Value):
-    """From this age on, partitions belong in this tier."""
+    """From this age on, partitions belong in this tier.
+
+    Attributes:
+        after: Age, in hours (`12h`), days (`30d`) or weeks (`8w`), counted from the end of the partition's window.
+        tier: The tier; each step must be later and colder than the one before. Which storage class it is, the server's
+            profile says.
+    """
 
     after: Duration
     tier: Tier
@@ -246,7 +257,11 @@ class RetentionSpec(_Value):
 
 
 class RejectSpec(_Value):
-    """How many bad rows an ingest tolerates, as a ratio of the rows read."""
+    """How many bad rows an ingest tolerates.
+
+    Attributes:
+        max_ratio: Rejected rows of the rows read, 0 to 1. With more, the ingest fails and nothing is committed.
+    """
 
     max_ratio: float = Field(default=0.01, ge=0.0, le=1.0)
 
@@ -254,8 +269,19 @@ class RejectSpec(_Value):
 class DatasetSpec(_Value):
     """One dataset, described once; afterwards its URI is enough.
 
-    `evolution` says whether an ingest may add columns (`add`) or may not (`freeze`). Left out, declared `columns` are
-    frozen, and others grow. `text` says how the text files of its sources are written; what it leaves out is sniffed.
+    Attributes:
+        uri: Where it is: `lake://bucket/prefix`. `s3://` is read as the same.
+        format: `delta` has a Delta log, so that each change is one commit; `parquet` is plain Hive-partitioned
+            Parquet, one object after the other.
+        partition: How rows are spread over partitions. Never changes.
+        columns: Column to type, as `int64`, `string`, `timestamp[us]`; what is absent is inferred at the first ingest.
+        evolution: Whether an ingest may add columns (`add`) or may not (`freeze`). Left out, declared `columns` are
+            frozen, and others grow.
+        text: How the text files of its sources are written; what it leaves out is sniffed.
+        write: How files are written.
+        tiers: From which age on partitions belong in which tier, youngest first.
+        retention: When partitions leave.
+        rejects: How many bad rows an ingest tolerates.
     """
 
     uri: str
