@@ -62,7 +62,7 @@ Write in a module below defs/, or in the Definitions of your own:
 
     @dg.definitions
     def resources():
-        return dg.Definitions(resources={{"lake": lake, {io_manager!r}: LakeParquetIOManager(lake=lake)}})
+        return dg.Definitions(resources={{"lake": lake, "{io_manager}": LakeParquetIOManager(lake=lake)}})
 
 `dg scaffold defs tierlake.LakeDataset NAME` writes such a module where a project has none."""
 

@@ -71,7 +71,7 @@ def scaffold_fields(key: str, source: str | None, parameters: ScaffoldParameters
         "partition",
         {"time": time},
         "column: a timestamp or date in your rows. every: hour, day, month or year, by the clock of timezone. key: "
-        "names the folders, as in date=2013-07-04. With `by: [city]` by another column as well, and `values` has its values.",
+        "names the folders, as in date=2013-07-04. `by: [city]` adds a column, of which `values` has the values.",
         is_set=True,
     )
     yield ScaffoldField(
@@ -95,7 +95,7 @@ def scaffold_fields(key: str, source: str | None, parameters: ScaffoldParameters
         is_set=True,
     )
     yield from _automation()
-    yield from _table()
+    yield from _table(parameters.column)
     yield from _asset()
 
 
@@ -130,8 +130,8 @@ def _automation() -> Iterator[ScaffoldField]:
     )
 
 
-def _table() -> Iterator[ScaffoldField]:
-    yield ScaffoldField("columns", {"n": "int64"}, "Types by column. Default: those of the first rows.")
+def _table(column: str) -> Iterator[ScaffoldField]:
+    yield ScaffoldField("columns", {column: "timestamp", "n": "int64"}, "Types by column. Default: those of the first rows.")
     yield ScaffoldField(
         "evolution",
         "add",

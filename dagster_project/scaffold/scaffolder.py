@@ -40,7 +40,7 @@ class LakeDatasetScaffolder(dg.Scaffolder[ScaffoldParameters]):
         Args:
             request: Their place, the component's format, and what the person asked for.
         """
-        parameters = request.params if isinstance(request.params, ScaffoldParameters) else ScaffoldParameters()
+        parameters = request.params
         folder = request.target_path.parent if request.append else request.target_path
         key = parameters.key or _NOT_IN_NAMES.sub("_", folder.name)
         source = _source(folder, key, parameters, request.project_root)

@@ -18,7 +18,7 @@ __all__ = ["component_python", "component_yaml", "resources_python", "source_pyt
 _WIDTH: Final = 110
 
 _YAML_HEAD: Final = """\
-# The dataset `$key`, its checks, jobs, schedule and sensor. `dg check yaml` and `dg check defs` say what is wrong in here.
+# The dataset `$key`, with its checks, jobs, schedule and sensor. `dg check yaml` and `dg check defs` find mistakes.
 # Change first: $first. What is commented out has its default.
 type: $type
 
@@ -26,9 +26,9 @@ attributes:
 """
 
 _PYTHON_HEAD: Final = '''\
-"""The dataset `$key`, its checks, jobs, schedule and sensor. Change first: $first.
+"""The dataset `$key`, with its checks, jobs, schedule and sensor. `dg check defs` finds mistakes.
 
-What is commented out has its default. `dg check defs` says what is wrong in here.
+Change first: $first. What is commented out has its default.
 """
 
 import dagster as dg
@@ -117,9 +117,7 @@ def component_yaml(type_name: str, fields: Iterable[ScaffoldField], first: str) 
     """
     fields = list(fields)
     blocks = [
-        "\n".join(
-            [*_comment(field.comment, "  "), f"  {'' if field.is_set else '# '}{field.name}: {_flow(field.value)}"]
-        )
+        "\n".join([*_comment(field.comment, "  "), f"  {_mark(field)}{field.name}: {_flow(field.value)}"])
         for field in fields
     ]
     head = Template(_YAML_HEAD).substitute(type=type_name, key=fields[0].value, first=first)
@@ -138,8 +136,8 @@ def component_python(type_name: str, fields: Iterable[ScaffoldField], first: str
     module, _, name = type_name.rpartition(".")
     lines: list[str] = []
     for field in fields:
-        assignment = f"{'' if field.is_set else '# '}{field.name}={_literal(field.value)},"
-        lines += [*_comment(field.comment, " " * 8), f"        {assignment}"]
+        assignment = f"        {_mark(field)}{field.name}={_literal(field.value)},"
+        lines += [*_comment(field.comment, " " * 8), assignment]
     head = Template(_PYTHON_HEAD).substitute(key=fields[0].value, first=first, module=module, name=name)
     return head + "\n".join(lines) + "\n    )\n"
 
@@ -163,6 +161,10 @@ def resources_python(function: str, levels: int) -> str:
         levels: How far above the file's folder the project's is.
     """
     return Template(_RESOURCES).substitute(function=function, levels=levels)
+
+
+def _mark(field: ScaffoldField) -> str:
+    return "" if field.is_set else "# "
 
 
 def _comment(text: str, indent: str) -> list[str]:
