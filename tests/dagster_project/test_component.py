@@ -281,7 +281,7 @@ def dg_says(project: Path, *words: str) -> str:
 @pytest.mark.slow
 def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
     assert "tierlake.LakeDataset" in dg_says(project, "list", "components")
-    dg_says(project, "scaffold", "defs", "tierlake.LakeDataset", "visits")
+    dg_says(project, "scaffold", "defs", "tierlake.LakeDataset", "visits", "--source", "none")
     assert "All definitions loaded successfully" in dg_says(project, "check", "defs")
     listed = dg_says(project, "list", "defs")
     for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):

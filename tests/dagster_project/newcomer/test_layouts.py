@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ defs = dg.Definitions.merge(visits.definitions(), dg.Definitions(resources=resou
 """
 ROWS = "def read(context):\n    return []\n"
 LOADED = "All definitions loaded successfully."
-NAMES = ("flights_job", "flights_policy", "flights_tiering", "flights_expiry", "flights_undo_expiry")
 
 
 @pytest.fixture
@@ -42,15 +42,11 @@ def scaffold(project: Path, environment: Mapping[str, str], *words: str) -> str:
 def test_a_project_is_valid_at_once_and_says_what_is_missing(tmp_path: Path, environment: dict[str, str]) -> None:
     project = projects.new_project(tmp_path / "weather_lake", environment)
     assert "Creating the resources `lake`" in scaffold(project, environment, "flights")
-    assert "validated successfully" in projects.run(project, environment, "dg", "check", "yaml")
-    assert LOADED in projects.run(project, environment, "dg", "check", "defs")
+    checked = projects.run(project, environment, "dg", "check", "defs")
+    assert "All component YAML validated successfully." in checked
+    assert LOADED in checked
     assert running_server(project / ".lake") is None  # nothing was started
     assert not (project / ".lake").exists()
-
-    assert "Using the resource `lake`" in scaffold(project, environment, "raw/visits-2024", "--format", "python")
-    listed = projects.run(project, environment, "dg", "list", "defs")
-    for name in (*NAMES, "visits_2024_job", "flights_retention", "visits_2024_retention"):
-        assert name in listed
 
     (project / "src/weather_lake/defs/resources.py").unlink()
     refused = projects.run(project, environment, "dg", "check", "defs", fails=True)
@@ -64,7 +60,8 @@ def test_a_workspace_with_two_projects(tmp_path: Path, environment: dict[str, st
     projects.run(tmp_path, environment, "create-dagster", "workspace", workspace.name, "--no-uv-sync")
     for name in ("first", "second"):
         project = projects.new_project(workspace / "projects" / name, environment)
-        said = scaffold(project, environment, "flights", "--every", "month")
+        (project / ".venv").symlink_to(sys.prefix)  # what `uv sync` would make: an environment with tierlake in it
+        said = scaffold(project, environment, "flights", "--every", "month", "--format", "python")
         assert str(project / f"src/{name}/defs/resources.py") in said
     checked = projects.run(workspace, environment, "dg", "check", "defs")
     assert LOADED in checked, checked
