@@ -7,6 +7,7 @@ import signal
 import subprocess
 import urllib.request
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SECONDS = 200
+SOONER = {"after: 30d": "after: 7d", "after: 90d": "after: 21d", "expire_after: 365d": "expire_after: 30d"}
 UNDO = """\
 ops:
   {job}_op:
@@ -85,9 +87,13 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
     projects.new_project(project, environment)
     projects.run(project, environment, "dg", "scaffold", "defs", "tierlake.LakeDataset", "readings")
     component = project / "src/weather_lake/defs/readings/defs.yaml"
-    first = next(line for line in component.read_text().splitlines() if line.startswith("  start: "))
-    year = int(first.split("'")[1][:4])
-    old, days = f"{year}-01-01", (f"{year}-01-01", f"{year}-01-10")
+    text = component.read_text()
+    for default, sooner in SOONER.items():
+        assert default in text
+        text = text.replace(default, sooner)
+    component.write_text(text)
+    today = datetime.now(UTC).date()
+    first, last = (str(today - timedelta(days=age)) for age in (80, 71))
 
     monkeypatch.setenv("DAGSTER_HOME", environment["DAGSTER_HOME"])
     with dg.DagsterInstance.get() as instance, dg_dev(project, environment) as base:
@@ -97,14 +103,14 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
             assert running_server(project / ".lake") is None
             window.open(f"{base}/assets/readings?view=partitions")
             window.click("Materialize…")
-            window.fill_in(f"[{days[0]}...{days[1]}]")
-            window.sees("10 partitions", "Backfills all partitions in a single run.")
+            window.fill_in(f"[{first}...{last}]")
+            window.sees("Backfills all partitions in a single run.")
             window.picture("materialize")
             window.click("Launch backfill")
             window.sees("Created backfill")
             (backfill,) = instance.get_backfills()
             until(lambda: instance.get_backfill(backfill.backfill_id).status.value == "COMPLETED_SUCCESS", SECONDS)
-            window.open(f"{base}/assets/readings?view=partitions&partition={old}", "Materialized (10)", "STANDARD")
+            window.open(f"{base}/assets/readings?view=partitions&partition={first}", "Materialized (10)", "STANDARD")
             window.picture("materialized")
             server = running_server(project / ".lake")
             assert server is not None
@@ -121,15 +127,15 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
             assert expiry.tags["dagster/sensor_name"] == "readings_retention"
             window.sees("1 run requested", expiry.run_id[:8])
             window.picture("expired")
-            window.open(f"{base}/assets/readings?view=partitions&partition={old}", "Materialized (0)", "No metadata")
+            window.open(f"{base}/assets/readings?view=partitions&partition={first}", "Materialized (0)", "No metadata")
 
-            undo = UNDO.format(job="readings_undo_expiry", key=old)
+            undo = UNDO.format(job="readings_undo_expiry", key=first)
             window.open(
                 f"{location}/jobs/readings_undo_expiry/playground/setup?config={quote(undo)}", "All defaults expanded"
             )
             window.click("Launch Run")
             finished(instance, "readings_undo_expiry")
-            window.open(f"{base}/assets/readings?view=partitions&partition={old}", "Materialized (1)", "expiry undone")
+            window.open(f"{base}/assets/readings?view=partitions&partition={first}", "Materialized (1)", "expiry undone")
             window.picture("undone")
             for path in ("locations", "assets/readings"):
                 window.open(f"{base}/{path}")
