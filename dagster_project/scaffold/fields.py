@@ -131,7 +131,9 @@ def _automation() -> Iterator[ScaffoldField]:
 
 
 def _table(column: str) -> Iterator[ScaffoldField]:
-    yield ScaffoldField("columns", {column: "timestamp", "n": "int64"}, "Types by column. Default: those of the first rows.")
+    yield ScaffoldField(
+        "columns", {column: "timestamp", "n": "int64"}, "Types by column. Default: those of the first rows."
+    )
     yield ScaffoldField(
         "evolution",
         "add",
