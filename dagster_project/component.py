@@ -9,11 +9,15 @@
       tiers: [{after: 30d, tier: warm}, {after: 90d, tier: cold}]
       retention: {expire_after: 300d, grace: 7d, after: [monthly_summary]}
 
-`dg scaffold defs tierlake.LakeDataset flights` writes one to begin with. In Python, `LakeDataset(key="flights", ...)`
+`dg scaffold defs tierlake.LakeDataset flights` writes one with a comment for each field, a source with sample rows, and
+the resources where the project has none: it can be materialized at once. In Python, `LakeDataset(key="flights", ...)`
 takes the same attributes, and `definitions()` makes the same: the demo is made so.
 """
 
-from typing import Annotated, Any, Final, Literal
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import dagster as dg
 from pydantic import Field
@@ -22,11 +26,13 @@ from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.automation.alerts import alert_on_failure
 from tierlake.dagster_project.automation.definitions import Automation, dataset_definitions, links_to_jobs
 from tierlake.dagster_project.automation.schedules import EVERY_MORNING
+from tierlake.dagster_project.dagster_internals import explain_missing_resources
 from tierlake.dagster_project.io.dataset_assets import adopted_asset, external_asset, import_source, source_asset
 from tierlake.dagster_project.io.previews import MOST_ROWS
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import POOL, LakeAsset
 from tierlake.dagster_project.partitions.metadata import PREVIEW_ROWS
+from tierlake.dagster_project.scaffold.scaffolder import LakeDatasetScaffolder
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.spec import (
     DatasetSpec,
@@ -46,31 +52,36 @@ DYNAMIC: Final = "dynamic"
 _ASSET_ATTRIBUTES: Final = ("deps", "description", "group_name", "owners", "tags")
 _WRITER_ATTRIBUTES: Final = ("io_manager", "partitions_per_run")
 
+Status: TypeAlias = Literal["stopped", "running"]
+
+_MISSING: Final = """\
+{asset} needs the resource{plural} {names}, and this code location does not provide {pronoun}.
+Write in a module below defs/, or in the Definitions of your own:
+
+    from tierlake import LakeParquetIOManager, LakeResource
+
+    lake = LakeResource()  # LakeResource(embedded_server="/path/.lake") for a server on this machine
+
+    @dg.definitions
+    def resources():
+        return dg.Definitions(resources={{"lake": lake, "{io_manager}": LakeParquetIOManager(lake=lake)}})
+
+`dg scaffold defs tierlake.LakeDataset NAME` writes such a module where a project has none."""
+
+
+_LAKE: Final = "lake"
+
+
+def _documentation(source: Any) -> str | None:
+    """The docstring of a function, of what a partial function was made of, or of an object's class."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    return inspect.getdoc(source)
+
 
 def _unparsed(context: dg.ResolutionContext, value: Any) -> Any:
     """The value in the YAML file, or of a template in its place."""
     return context.resolve_value(value) if isinstance(value, str) else value
-
-
-class LakeDatasetScaffolder(dg.Scaffolder[Any]):
-    """Writes a `defs.yaml` for a dataset that somebody else writes; a `source` makes it one of our own."""
-
-    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the file.
-
-        Args:
-            request: The file's place and format.
-        """
-        dg.scaffold_component(
-            request,
-            {
-                "key": request.target_path.name,
-                "start": "2024-01-01",
-                "partition": {"time": {"every": "day", "timezone": "UTC", "key": "date"}},
-                "tiers": [{"after": "30d", "tier": "warm"}],
-                "retention": {"expire_after": "365d", "grace": "7d"},
-            },
-        )
 
 
 @dg.scaffold_with(LakeDatasetScaffolder)
@@ -141,6 +152,14 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     tiering_cron: str = Field(
         default=EVERY_MORNING, description="When the tiering job runs, in the dataset's timezone."
     )
+    sensor_status: Status = Field(
+        default="stopped",
+        description="Whether the sensors are on from the start: stopped, until somebody switches them on in the UI, or "
+        "running. While the sensor is off nothing expires by itself, and no other writer's change is seen.",
+    )
+    schedule_status: Status = Field(
+        default="stopped", description="Likewise, for the schedule by which partitions move to their tiers."
+    )
     io_manager: str = Field(default="lake_io_manager", description="Resource key of the LakeParquetIOManager.")
     pool: str | None = Field(
         default=POOL,
@@ -160,7 +179,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         "none.",
     )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
-    description: str | None = None
+    description: str | None = Field(default=None, description="The asset's; without it, the source's docstring.")
     group_name: str | None = None
     owners: list[str] = Field(default_factory=list)
     tags: dict[str, str] = Field(default_factory=dict)
@@ -183,12 +202,31 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             restores=self.restores,
             tiering_cron=self.tiering_cron,
             hooks=hooks,
+            sensor_status=dg.DefaultSensorStatus[self.sensor_status.upper()],
+            schedule_status=dg.DefaultScheduleStatus[self.schedule_status.upper()],
         )
         metadata = links_to_jobs(asset, automation)
         if self.preview_rows:
             metadata[PREVIEW_ROWS] = self.preview_rows
         written = dg.Definitions(assets=[self._asset(asset, metadata, hooks)])
-        return dg.Definitions.merge(written, dataset_definitions(asset, automation))
+        automated = dataset_definitions(asset, automation)
+        required = {_LAKE, self.io_manager} if self._is_stored_by_us(written) else {_LAKE}
+        explain_missing_resources(automated.jobs or (), required, self._missing)
+        return dg.Definitions.merge(written, automated)
+
+    def _missing(self, names: Iterable[str]) -> str:
+        missing = [f"`{name}`" for name in sorted(names)]
+        plural, pronoun = ("s", "them") if len(missing) > 1 else ("", "it")
+        return _MISSING.format(
+            asset=self.key, plural=plural, pronoun=pronoun, names=" and ".join(missing), io_manager=self.io_manager
+        )
+
+    def _is_stored_by_us(self, written: dg.Definitions) -> bool:
+        """Whether the asset is made of a source function: then our IO manager stores it."""
+        return any(
+            isinstance(asset, dg.AssetsDefinition) and self.io_manager in asset.required_resource_keys
+            for asset in written.assets or ()
+        )
 
     def lake_asset(self) -> LakeAsset:
         """The dataset and its asset.
@@ -219,6 +257,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             return external_asset(asset, attributes, metadata)
         source = import_source(self.source)
         if not isinstance(source, dg.AssetsDefinition):
+            attributes["description"] = self.description or _documentation(source)
             return source_asset(
                 asset,
                 source,

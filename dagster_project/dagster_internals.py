@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.metadata import RawMetadataValue
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.resource_requirement import ResourceKeyRequirement
 from dagster._core.events import AssetWipedData
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
@@ -26,7 +27,8 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 __all__ = [
     "DATA_VERSION_TAG",
@@ -45,6 +47,7 @@ __all__ = [
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
     "add_event_listener",
+    "explain_missing_resources",
     "get_and_update_asset_status_cache_value",
     "is_running_copy",
     "is_tested_version",
@@ -127,3 +130,57 @@ def replace_resource_schema(resource: dg.ConfigurableResource[Any], schema: Any)
 def is_running_copy(resource: dg.ConfigurableResource[Any]) -> bool:
     """Whether a resource is the copy that a run made of it, with the values of environment variables in it."""
     return resource._state__internal__.resource_context is not None
+
+
+class _Explained(ResourceKeyRequirement):
+    """A job's requirement of a resource, with an explanation of ours where it is missing."""
+
+    key = ""  # each has its own
+
+    def __init__(self, key: str, required: AbstractSet[str], explanation: Callable[[Iterable[str]], str]) -> None:
+        self.key = key
+        self._required = required
+        self._explanation = explanation
+
+    def describe_requirement(self) -> str:
+        return f"resource with key '{self.key}'"
+
+    def ensure_satisfied(self, resource_defs: Mapping[str, Any]) -> None:
+        if missing := self._required - resource_defs.keys():
+            raise dg.DagsterInvalidDefinitionError(self._explanation(missing))
+        super().ensure_satisfied(resource_defs)
+
+
+def explain_missing_resources(
+    jobs: Iterable[Any], required: AbstractSet[str], explanation: Callable[[Iterable[str]], str]
+) -> None:
+    """Let Dagster say more than its own words where a code location lacks resources that some jobs need.
+
+    Dagster looks at the jobs of a code location before it looks at its assets, sensors and checks.
+
+    Args:
+        jobs: The jobs; what Dagster resolves later by itself is passed by.
+        required: Keys of the resources that they, and what belongs to them, need.
+        explanation: Makes a text of the keys that are missing.
+    """
+    for job in jobs:
+        graph = getattr(job, "graph", None)
+        if isinstance(graph, dg.GraphDefinition) and is_tested_version():
+            graph.__dict__["get_resource_requirements"] = _explained(graph, required, explanation)
+
+
+def _explained(
+    graph: dg.GraphDefinition, required: AbstractSet[str], explanation: Callable[[Iterable[str]], str]
+) -> Callable[..., Sequence[Any]]:
+    requirements = graph.get_resource_requirements
+
+    def explained(*args: Any, **kwargs: Any) -> Sequence[Any]:
+        every = list(requirements(*args, **kwargs))
+        return [
+            _Explained(each.key, required, explanation)
+            if isinstance(each, ResourceKeyRequirement) and each.key in required
+            else each
+            for each in every
+        ]
+
+    return explained

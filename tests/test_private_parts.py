@@ -209,6 +209,25 @@ PARTS = [
         "dagster_project.dagster_internals",
         ReconstructableRepository=None,
     ),
+    *parts(
+        "dagster",
+        "dagster._core.definitions.resource_requirement",
+        "dagster_project.dagster_internals",
+        ResourceKeyRequirement=None,
+    ),
+    *parts(
+        "dagster",
+        "dagster._core.definitions.resource_requirement:ResourceKeyRequirement",
+        "dagster_project.dagster_internals",
+        describe_requirement="self",
+        ensure_satisfied="self resource_defs",
+    ),
+    *parts(
+        "dagster",
+        "dagster:GraphDefinition",
+        "dagster_project.dagster_internals",
+        get_resource_requirements="self asset_layer",
+    ),
     *parts("dagster", "dagster._core.events", "dagster_project.dagster_internals", AssetWipedData=None),
     *parts(
         "dagster",

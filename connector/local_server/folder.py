@@ -21,6 +21,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tierlake.connector.local_server.private_file import write_private_file
 from tierlake.connector.local_server.processes import (
     LOOPBACK,
     Child,
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-__all__ = ["REGION", "FolderInUse", "Launch", "LocalServer", "client_environ"]
+__all__ = ["REGION", "FolderInUse", "Launch", "LocalServer", "RunningServer", "client_environ", "running_server"]
 
 REGION = "us-east-1"
 START_ATTEMPTS = 3
 PROBE_TIMEOUT_SECONDS = 2.0
 SECRETS_FILE = "credentials.json"
+SERVER_FILE = "server.json"
 
 
 class FolderInUse(ServerStartFailed):
@@ -140,6 +142,7 @@ class LocalServer(ABC):
             self._child, port = self._spawn(binary, lock, undo)
             self._running = undo.pop_all()
         self._endpoint_url = f"http://{LOOPBACK}:{port}"
+        write_private_file(self.data / SERVER_FILE, json.dumps({"profile": self.name, "port": port}))
         return self
 
     def stop(self) -> None:
@@ -184,7 +187,8 @@ class LocalServer(ABC):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise FolderInUse(
-                    f"another server runs on {self.data}", hint="Stop it, or name another folder"
+                    f"another server runs on {self.data}",
+                    hint=f"`source {self.data}/env.sh` to use it; or stop it, or name another folder",
                 ) from error
             yield lock
         finally:
@@ -196,11 +200,7 @@ class LocalServer(ABC):
         kept = json.loads(path.read_text()) if path.exists() else {}
         self._secrets = {**self.generated(), **kept, **self._given}
         if self._secrets != kept:
-            draft = path.with_suffix(".new")
-            draft.unlink(missing_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(self._secrets, file)
-            draft.replace(path)
+            write_private_file(path, json.dumps(self._secrets))
 
     def _spawn(self, binary: Path, lock: int, undo: contextlib.ExitStack) -> tuple[Child, int]:
         """Start the child, again on other ports if one was taken; return it and S3's port."""
@@ -211,7 +211,9 @@ class LocalServer(ABC):
             undo.callback(_remove, launch.litter)
             undo.callback(child.stop)
             try:
-                child.wait_until(partial(self._answers, launch.port), name=f"{type(self).__name__} on {self.data}")
+                child.wait_until(
+                    partial(_answers, launch.port, self.key, self.secret), name=f"{type(self).__name__} on {self.data}"
+                )
             except ServerEnded:
                 if attempt == START_ATTEMPTS:
                     raise
@@ -219,18 +221,55 @@ class LocalServer(ABC):
             else:
                 return child, launch.port
 
-    def _answers(self, port: int) -> bool:
-        """Whether S3 accepts our credentials on the port: another program there would not."""
-        request = AWSRequest("GET", f"http://{LOOPBACK}:{port}/")
-        S3SigV4Auth(Credentials(self.key, self.secret), "s3", REGION).add_auth(request)
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_SECONDS)
-        try:
-            connection.request("GET", "/", headers=dict(request.headers.items()))
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+
+class RunningServer(NamedTuple):
+    """What a client needs of a server that runs on a folder.
+
+    Attributes:
+        profile: The name of its profile.
+        endpoint_url: Where S3 answers.
+        key: The access key.
+        secret: The secret key.
+    """
+
+    profile: str
+    endpoint_url: str
+    key: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.profile}, {self.endpoint_url}, secret=<hidden>)"
+
+
+def running_server(data: Path) -> RunningServer | None:
+    """The server that runs on a folder, whoever started it; None where none answers.
+
+    Args:
+        data: The folder.
+    """
+    try:
+        kept = json.loads((data / SECRETS_FILE).read_text())
+        started = json.loads((data / SERVER_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    port = int(started["port"])
+    if not _answers(port, kept["key"], kept["secret"]):
+        return None
+    return RunningServer(started["profile"], f"http://{LOOPBACK}:{port}", kept["key"], kept["secret"])
+
+
+def _answers(port: int, key: str, secret: str) -> bool:
+    """Whether S3 accepts the credentials on the port: another program there would not."""
+    request = AWSRequest("GET", f"http://{LOOPBACK}:{port}/")
+    S3SigV4Auth(Credentials(key, secret), "s3", REGION).add_auth(request)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/", headers=dict(request.headers.items()))
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def client_environ(profile: str, endpoint_url: str, key: str, secret: str) -> dict[str, str]:

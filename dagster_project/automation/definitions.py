@@ -38,12 +38,16 @@ class Automation:
         restores: Whether there are archived partitions to request and to wait for; None goes by the tiers.
         tiering_cron: When the tiering job runs, by the clock of the dataset's time zone.
         hooks: Hooks of all its jobs.
+        sensor_status: Whether its sensors are on before anybody has switched them on or off.
+        schedule_status: Likewise, its schedule.
     """
 
     is_written_here: bool
     restores: bool | None = None
     tiering_cron: str = EVERY_MORNING
     hooks: frozenset[dg.HookDefinition] = field(default=frozenset())
+    sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED
+    schedule_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED
 
 
 def dataset_definitions(asset: LakeAsset, automation: Automation) -> dg.Definitions:
@@ -61,18 +65,18 @@ def dataset_definitions(asset: LakeAsset, automation: Automation) -> dg.Definiti
     if automation.is_written_here:
         jobs.append(ingest_job(asset))
     else:
-        sensors.append(observation_sensor(asset))
+        sensors.append(observation_sensor(asset, status=automation.sensor_status))
     if spec.tiers:
         tiering = tiering_job(asset).with_hooks(hooks)
         jobs.append(tiering)
-        schedules.append(tiering_schedule(asset, tiering, automation.tiering_cron))
+        schedules.append(tiering_schedule(asset, tiering, automation.tiering_cron, automation.schedule_status))
     if expires:
         jobs += [expiry_job(asset).with_hooks(hooks), undo_job(asset).with_hooks(hooks)]
     if expires or automation.is_written_here:
-        sensors.append(dataset_sensor(asset))
+        sensors.append(dataset_sensor(asset, status=automation.sensor_status))
     if _restores(asset, automation):
         jobs.append(restore_job(asset).with_hooks(hooks))
-        sensors.append(restore_sensor(asset))
+        sensors.append(restore_sensor(asset, status=automation.sensor_status))
     return dg.Definitions(
         asset_checks=[verify_check(asset), description_check(asset)], jobs=jobs, schedules=schedules, sensors=sensors
     )

@@ -16,6 +16,7 @@ from tierlake.dagster_project.automation.comparison import compare, shown_now
 from tierlake.dagster_project.automation.cursor import Cursor
 from tierlake.dagster_project.automation.reconcile import PARTITIONS_PER_TICK, reconcile
 from tierlake.dagster_project.automation.sensors import INTERVAL_SECONDS
+from tierlake.dagster_project.automation.wording import default_status
 from tierlake.dagster_project.partitions.keys import unknown_values
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.resources.failures import tick_errors
@@ -27,13 +28,22 @@ __all__ = ["observation_sensor"]
 _SHOWN: Final = 5
 
 
-def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
-    """The sensor that reports what a dataset's table has; it is off until somebody turns it on."""
+def observation_sensor(
+    asset: LakeAsset, *, status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED
+) -> dg.SensorDefinition:
+    """The sensor that reports what a dataset's table has.
+
+    Args:
+        asset: The dataset's.
+        status: Whether it is on before anybody has switched it on or off.
+    """
 
     @dg.sensor(
         name=asset.definition_name("observation"),
         minimum_interval_seconds=INTERVAL_SECONDS,
-        description=f"Reports which partitions of {asset.name} are there, whoever writes them.",
+        description=f"Reports which partitions of {asset.name} are there, whoever writes them. "
+        f"{default_status(status)}",
+        default_status=status,
     )
     @tick_errors
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:

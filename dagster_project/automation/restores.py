@@ -19,7 +19,7 @@ import dagster as dg
 
 from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.dagster_project.automation.attempts import ATTEMPTS, is_at_work
-from tierlake.dagster_project.automation.wording import are
+from tierlake.dagster_project.automation.wording import are, default_status
 from tierlake.dagster_project.partitions.event_storage import newest_storage_id
 from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from tierlake.dagster_project.partitions.waits import Wait, waits
@@ -107,18 +107,23 @@ def _readable(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> 
     return [wait for wait in turn if not missing.keys() & set(wait.keys)], missing
 
 
-def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
-    """The sensor that requests runs again that had to wait for archived partitions; off until somebody turns it on.
+def restore_sensor(
+    asset: LakeAsset, *, status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED
+) -> dg.SensorDefinition:
+    """The sensor that requests runs again that had to wait for archived partitions.
 
     Args:
         asset: The dataset's.
+        status: Whether it is on before anybody has switched it on or off.
     """
 
     @dg.sensor(
         name=asset.definition_name("restores"),
         asset_selection=dg.AssetSelection.all(),
         minimum_interval_seconds=300,
-        description=f"Starts again the runs that had to wait for archived partitions of {asset.name}.",
+        description=f"Starts again the runs that had to wait for archived partitions of {asset.name}. "
+        f"{default_status(status)}",
+        default_status=status,
     )
     @tick_errors
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:

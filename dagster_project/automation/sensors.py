@@ -20,6 +20,7 @@ from tierlake.dagster_project.automation.reconcile import PARTITIONS_PER_TICK, R
 from tierlake.dagster_project.automation.retention import Retention
 from tierlake.dagster_project.automation.run_requests import RunRequests
 from tierlake.dagster_project.automation.table_metadata import Touched, observations, touched_after
+from tierlake.dagster_project.automation.wording import default_status
 from tierlake.dagster_project.partitions.event_records import latest_storage_ids
 from tierlake.dagster_project.partitions.event_storage import clear_stale_status
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
@@ -40,8 +41,10 @@ Clock = Callable[[], datetime]
 _NOW: Final[Clock] = partial(datetime.now, UTC)
 
 
-def dataset_sensor(asset: LakeAsset, *, clock: Clock = _NOW) -> dg.SensorDefinition:
-    """The sensor of one dataset; it is off until somebody turns it on.
+def dataset_sensor(
+    asset: LakeAsset, *, clock: Clock = _NOW, status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED
+) -> dg.SensorDefinition:
+    """The sensor of one dataset.
 
     `<dataset>_retention` where partitions expire: it requests runs of the job `<dataset>_expiry`, and recognises them
     by the tag `tierlake/dataset`. `<dataset>_reconciliation` where they never do.
@@ -49,6 +52,7 @@ def dataset_sensor(asset: LakeAsset, *, clock: Clock = _NOW) -> dg.SensorDefinit
     Args:
         asset: The dataset's.
         clock: Dagster's, by which runs are too old to be alive, or old enough to be requested again.
+        status: Whether it is on before anybody has switched it on or off.
     """
     if _expires(asset):
         name, description = "retention", f"Finds partitions of {asset.name} past their retention, and expires them."
@@ -65,7 +69,8 @@ def dataset_sensor(asset: LakeAsset, *, clock: Clock = _NOW) -> dg.SensorDefinit
     make = dg.sensor(
         name=asset.definition_name(name),
         minimum_interval_seconds=INTERVAL_SECONDS,
-        description=description,
+        description=f"{description} {default_status(status)}",
+        default_status=status,
         **target,
     )
     return make(tick)

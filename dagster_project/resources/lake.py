@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import check_endpoint_url, check_place
+from tierlake.dagster_project.resources.embedded import embedded_filesystem
 from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
 from tierlake.dagster_project.resources.step_log import log_running_step
 from tierlake.dagster_project.resources.step_spans import begin_step_spans
@@ -23,16 +24,29 @@ if TYPE_CHECKING:
     from tierlake.pipelines import Dataset
     from tierlake.pipelines.metastore.opening import Described
 
-__all__ = ["DEFAULT_WAREHOUSE", "LakeResource"]
+__all__ = ["DEFAULT_WAREHOUSE", "STORE_VARIABLES", "LakeResource"]
 
 DEFAULT_WAREHOUSE: Final = "lake://warehouse"
+
+STORE_VARIABLES: Final = (
+    "TIERLAKE_WAREHOUSE",
+    "TIERLAKE_ENDPOINT_URL",
+    "TIERLAKE_PROFILE",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+)
+"""Variables of the environment of which each names a store: there is no embedded server then."""
+
+_OPTIONS: Final = ("endpoint_url", "profile", "key", "secret", "token")
 
 
 class LakeResource(NamedSecrets["LakeResource"]):
     """Opens the datasets below one URI.
 
     Fields that are left out come from the environment when a run starts (`TIERLAKE_*`, and the AWS chain for
-    credentials), so the same definitions serve an embedded server, MinIO and AWS. Give secrets as
+    credentials), so the same definitions serve an embedded server, MinIO and AWS. Where neither they nor the
+    environment name a store, `embedded_server` is the folder of one on this machine: it starts when a run, a sensor
+    or a check first needs it, serves all of them, and stops a minute after the last. Give secrets as
     `dg.EnvVar("NAME")`, or at the launchpad as `{env: NAME}`: Dagster then shows the name and never the value. A key or
     secret given literally is refused, and so is a URL with a user name, a password or a query in it.
 
@@ -62,6 +76,11 @@ class LakeResource(NamedSecrets["LakeResource"]):
     )
     secret: str | None = Field(default=None, repr=False, description='Secret access key, as dg.EnvVar("NAME").')
     token: str | None = Field(default=None, repr=False, description='Session token, as dg.EnvVar("NAME").')
+    embedded_server: str | None = Field(
+        default=None,
+        description="Folder of a server on this machine (extra `server`), used while no other field and none of "
+        f"{', '.join(STORE_VARIABLES)} names a store.",
+    )
     as_of: str | None = Field(
         default=None,
         description="A fixed today (2014-01-01) by which policies judge; TIERLAKE_TODAY, else the clock.",
@@ -87,8 +106,13 @@ class LakeResource(NamedSecrets["LakeResource"]):
         from tierlake.connector import LakeFileSystem
 
         log_running_step()
-        options = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
-        return LakeFileSystem(**{name: value for name, value in options.items() if value is not None})
+        options = {name: getattr(self, name) for name in _OPTIONS if getattr(self, name) is not None}
+        if self.embedded_server is not None and not options and self._names_no_store():
+            return embedded_filesystem(self.embedded_server, self.uri(""))
+        return LakeFileSystem(**options)
+
+    def _names_no_store(self) -> bool:
+        return self.warehouse is None and not any(os.environ.get(name) for name in STORE_VARIABLES)
 
     def dataset(self, name: str, spec: Described | None = None) -> Dataset:
         """Open a dataset below the warehouse.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import shlex
 import signal
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from tierlake.connector.errors import EndpointUnreachable
+from tierlake.connector.local_server.env_file import env_file
 from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
@@ -24,18 +24,10 @@ if TYPE_CHECKING:
 
     from tierlake.connector.local_server.servers import LocalServer
 
-__all__ = ["env_file", "server"]
+__all__ = ["server"]
 
 _LOOK_EVERY_SECONDS = 2.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_CLASHING = (
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_ENDPOINT_URL_S3",
-    "TIERLAKE_KEY",
-    "TIERLAKE_SECRET",
-    "TIERLAKE_TOKEN",
-)
 
 
 @click.command()
@@ -67,20 +59,6 @@ def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
         )
         _serve_until(stop, running)
     click.echo(f"stopped; the data stays in {data}", err=True)
-
-
-def env_file(running: LocalServer) -> Path:
-    """Write `env.sh` beside the data: what a shell needs to find this server. Only its owner can read it."""
-    path = running.data / "env.sh"
-    # what would be mixed with this server's credentials, or win over them
-    lines = [f"unset {' '.join(_CLASHING)}\n"]
-    lines += [f"export {name}={shlex.quote(value)}\n" for name, value in running.environ().items()]
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.writelines(lines)
-    draft.replace(path)
-    return path
 
 
 def _how_to(running: LocalServer, script: Path) -> str:

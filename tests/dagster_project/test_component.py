@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -210,8 +211,10 @@ def test_it_is_scaffolded_and_loaded_from_a_project() -> None:
         path = sandbox.scaffold_component(component_cls=LakeDataset, defs_path="visits")
         with sandbox.load_component_and_build_defs(defs_path=path) as (loaded, defs):
             assert isinstance(loaded, LakeDataset)
-            made = defs.with_resources({"lake": LakeResource()})
+            lake = LakeResource()
+            made = defs.with_resources({"lake": lake, "lake_io_manager": LakeParquetIOManager(lake=lake)})
             assert {job.name for job in made.resolve_all_job_defs() if not job.name.startswith("__")} == {
+                "visits_job",
                 "visits_policy",
                 "visits_tiering",
                 "visits_expiry",
@@ -278,7 +281,7 @@ def dg_says(project: Path, *words: str) -> str:
 @pytest.mark.slow
 def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
     assert "tierlake.LakeDataset" in dg_says(project, "list", "components")
-    dg_says(project, "scaffold", "defs", "tierlake.LakeDataset", "visits")
+    dg_says(project, "scaffold", "defs", "tierlake.LakeDataset", "visits", "--source", "none")
     assert "All definitions loaded successfully" in dg_says(project, "check", "defs")
     listed = dg_says(project, "list", "defs")
     for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):
@@ -326,3 +329,70 @@ def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: st
     jobs = [job for job in repository.get_all_jobs() if job.name.startswith("raw__flights")]
     pools = {job.name: {op.pool for op in job.all_node_defs if isinstance(op, dg.OpDefinition)} for job in jobs}
     assert pools == {f"raw__flights_{name}": {pool} for name in ("job", "policy", "tiering", "expiry", "undo_expiry")}
+
+
+def described(text: str) -> str | None:
+    node = definitions(LakeResource(), text).resolve_asset_graph().get(dg.AssetKey(["raw", "flights"]))
+    return node.description
+
+
+def documented(context: dg.AssetExecutionContext) -> Any:
+    """Flights that left New York City.
+
+    One row a flight.
+    """
+
+
+in_part = functools.partial(documented)
+
+
+def test_the_sources_docstring_is_the_assets_description() -> None:
+    assert described(FLIGHTS) is None
+    documentation = "Flights that left New York City.\n\nOne row a flight."
+    for name in ("documented", "in_part"):
+        text = FLIGHTS.replace("two_rows_a_day", name)
+        assert described(text) == documentation
+        assert described(text + "description: Mine.") == "Mine."
+
+
+@pytest.mark.parametrize("status", ["stopped", "running"])
+def test_sensors_and_schedule_are_off_unless_the_file_says_otherwise(status: str) -> None:
+    said = "" if status == "stopped" else "sensor_status: running\nschedule_status: running\n"
+    repository = definitions(LakeResource(), FLIGHTS + said + "restores: true").get_repository_def()
+    every = [*repository.sensor_defs, *repository.schedule_defs]
+    assert {each.name for each in every} == {
+        "raw__flights_retention",
+        "raw__flights_restores",
+        "raw__flights_tiering_schedule",
+    }
+    for each in every:
+        assert each.default_status.value == status.upper()
+        assert ("Off until somebody switches it on" in each.description) == (status == "stopped")
+    (observed,) = definitions(LakeResource(), VISITS + "sensor_status: running").get_repository_def().sensor_defs
+    assert (observed.name, observed.default_status) == ("visits_observation", dg.DefaultSensorStatus.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "missing"),
+    [
+        (FLIGHTS, [], "the resources `lake` and `lake_io_manager`"),
+        (FLIGHTS, ["lake"], "the resource `lake_io_manager`"),
+        (FLIGHTS, ["lake_io_manager"], "the resource `lake`"),
+        (FLIGHTS + "io_manager: mine", ["lake"], "the resource `mine`"),
+        (VISITS, [], "the resource `lake`"),
+        (OWN + "retention: {expire_after: 9d}", [], "the resource `lake`"),
+    ],
+)
+def test_a_missing_resource_says_what_to_type(text: str, given: list[str], missing: str) -> None:
+    lake = LakeResource()
+    resources = {"lake": lake, "lake_io_manager": LakeParquetIOManager(lake=lake)}
+    own = [dg.AssetSpec("upstream")] if text.startswith(OWN) else []
+    made = dg.Definitions.merge(
+        component(text).definitions(),
+        dg.Definitions(assets=own, resources={name: resources[name] for name in given}),
+    )
+    with pytest.raises(dg.DagsterInvalidDefinitionError) as refused:
+        made.get_repository_def()
+    assert missing in str(refused.value).splitlines()[0]
+    io_manager = "mine" if "mine" in text else "lake_io_manager"
+    assert f'resources={{"lake": lake, "{io_manager}": LakeParquetIOManager(lake=lake)}}' in str(refused.value)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import traceback
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from tierlake.connector.errors import InvalidSetting
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
-from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.resources.lake import STORE_VARIABLES, LakeResource
 from tierlake.pipelines.errors import TableNotFound
 
 
@@ -189,3 +190,37 @@ def test_environment_variables_are_named_and_resolved_late(monkeypatch: pytest.M
 def test_a_missing_dataset_is_named(lake: LakeResource) -> None:
     with pytest.raises(TableNotFound, match="nothing_here"):
         lake.dataset("nothing_here")
+
+
+@pytest.fixture
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*STORE_VARIABLES, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_store")
+def test_without_a_store_in_the_environment_a_server_on_this_machine_has_the_datasets(tmp_path: Path) -> None:
+    lake = LakeResource(embedded_server=str(tmp_path / ".lake"))
+    assert not (tmp_path / ".lake").exists()  # nothing is made before it is needed
+    fs = lake.filesystem()
+    fs.pipe(f"{lake.uri('a')}/b", b"c")
+    again = LakeResource(embedded_server=str(tmp_path / ".lake")).filesystem()
+    assert again.cat("warehouse/a/b") == b"c"
+
+
+@pytest.mark.usefixtures("no_store")
+@pytest.mark.parametrize("name", STORE_VARIABLES)
+def test_each_variable_that_names_a_store_leaves_that_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    values = {"TIERLAKE_WAREHOUSE": "lake://mine", "TIERLAKE_PROFILE": "aws"}
+    monkeypatch.setenv(name, values.get(name, "http://127.0.0.1:9"))
+    LakeResource(embedded_server=str(tmp_path / ".lake")).filesystem()
+    assert not (tmp_path / ".lake").exists()
+
+
+@pytest.mark.usefixtures("no_store")
+@pytest.mark.parametrize("field", [{"warehouse": "lake://mine"}, {"endpoint_url": "http://127.0.0.1:9"}])
+def test_so_does_each_field(tmp_path: Path, field: dict[str, str]) -> None:
+    LakeResource(embedded_server=str(tmp_path / ".lake"), **field).filesystem()
+    assert not (tmp_path / ".lake").exists()

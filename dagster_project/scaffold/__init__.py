@@ -1,0 +1,1 @@
+"""What `dg scaffold defs tierlake.LakeDataset NAME` writes into anybody's project."""
