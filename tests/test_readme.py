@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+(BUCKET_APPLY,) = re.findall(r"^\$ (tierlake bucket apply .*)$", README, re.MULTILINE)
+
 
 def blocks(language, page=README):
     return [text for name, text in BLOCK.findall(page) if name == language]
@@ -24,10 +27,12 @@ def blocks(language, page=README):
 
 @pytest.fixture
 def emptied(seaweedfs, monkeypatch):
-    """The embedded server, as `source env.sh` makes it known, without a bucket named warehouse before and after."""
+    """The embedded server, as `source env.sh` makes it known, with the bucket that the README's command makes."""
     for name, value in seaweedfs.environ().items():
         monkeypatch.setenv(name, value)
     seaweedfs.drop_bucket("warehouse")
+    program = [sys.executable, "-m", "tierlake.pipelines.cli"]
+    subprocess.run([*program, *shlex.split(BUCKET_APPLY)[1:]], check=True, capture_output=True)
     yield seaweedfs
     seaweedfs.drop_bucket("warehouse")
 

@@ -14,7 +14,7 @@ import tierlake
 from tests import ROOT
 from tests.polling import until
 from tests.test_house import PACKAGES, tool, tracked
-from tests.test_readme import README, blocks, emptied  # noqa: F401 -- a fixture
+from tests.test_readme import BUCKET_APPLY, README, blocks, emptied  # noqa: F401 -- a fixture
 
 THEIRS = """
 import tierlake, connector, pipelines
@@ -100,7 +100,7 @@ def test_in_an_empty_environment_the_readmes_first_example_runs_with_the_extras_
     ) as server:
         try:
             until((tmp_path / "lake-data" / "env.sh").exists, seconds=60)
-            shell = "source lake-data/env.sh && python -W error first_example.py"
+            shell = f"source lake-data/env.sh && {BUCKET_APPLY} && python -W error first_example.py"
             done = subprocess.run(
                 ["bash", "-c", shell], cwd=tmp_path, env=theirs, capture_output=True, text=True, check=False
             )
