@@ -18,6 +18,7 @@ FLIGHTS: Final = LakeDataset(
     write={"sort_by": ["carrier", "origin"]},
     tiers=[{"after": "30d", "tier": "warm"}, {"after": "90d", "tier": "cold"}],
     retention={"expire_after": "300d", "grace": "7d", "after": ["departures"]},
+    preview_rows=5,
 )
 
 WEATHER: Final = LakeDataset(
