@@ -9,6 +9,7 @@ from tierlake.connector.interop import Options
 from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
 from tierlake.pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
 from tierlake.pipelines.query.restore import archived_among, refusal
+from tierlake.pipelines.runtime.extras import needing
 from tierlake.pipelines.runtime.handed_on import handed_on
 from tierlake.pipelines.sources.splits import together
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
@@ -46,8 +47,9 @@ def to_dask(
         SchemaMismatch: An unknown column, or a filter that does not fit its type.
         ArchivedError: Partitions that have to be restored first.
     """
-    import dask
-    import dask.dataframe as dd
+    with needing("dask", "to_dask()"):
+        import dask
+        import dask.dataframe as dd
 
     snapshot = snapshot_at(handle, version)
     dataset = handle.table.dataset(snapshot)
