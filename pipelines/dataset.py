@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.errors import UnknownPartition
     from tierlake.pipelines.ingest.dask_workers import Engine
-    from tierlake.pipelines.ingest.rejects import RejectFile
+    from tierlake.pipelines.ingest.rejects import RejectFiles
     from tierlake.pipelines.ingest.results import IngestResult, Rehearsal
     from tierlake.pipelines.ingest.run import IngestMode
     from tierlake.pipelines.ingest.writer import WriterLimits
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
     from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
-    from tierlake.pipelines.lifecycle.undo import Undoable
+    from tierlake.pipelines.lifecycle.undo_rows import Undoables, UndoResults
     from tierlake.pipelines.maintenance.compact import CompactResult
     from tierlake.pipelines.maintenance.erase import EraseReport
     from tierlake.pipelines.maintenance.vacuum import VacuumResult
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.adoption import AdoptReport
     from tierlake.pipelines.metastore.document import Dropped
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.metastore.history import History
     from tierlake.pipelines.metastore.opening import Described
     from tierlake.pipelines.metastore.records import JournalEntry
     from tierlake.pipelines.model.spec import DatasetSpec
@@ -82,6 +82,11 @@ class Dataset:
     def __repr__(self) -> str:
         """The URI and the format."""
         return f"Dataset({self.uri!r}, format={self._handle.table.format!r})"
+
+    def _repr_html_(self) -> str:
+        from tierlake.pipelines.query.overview import overview
+
+        return overview(self._handle)
 
     # -- making and opening -------------------------------------------------------------------------------------------
 
@@ -307,7 +312,7 @@ class Dataset:
         options = _text_options(text)
         return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
-    def rejects(self) -> tuple[RejectFile, ...]:
+    def rejects(self) -> RejectFiles:
         """Files of rejected rows that wait to be corrected, with counts and reasons, newest first."""
         from tierlake.pipelines.ingest.rejects import list_rejects
 
@@ -582,8 +587,8 @@ class Dataset:
 
         return explain(self._handle, _key(key), self._instant(as_of))
 
-    def history(self, limit: int | None = None) -> list[HistoryEntry]:
-        """What happened to the dataset, newest first."""
+    def history(self, limit: int | None = None) -> History:
+        """What happened to the dataset, newest first; a list of `HistoryEntry`."""
         from tierlake.pipelines.metastore.history import history
 
         return history(self._handle, limit)
@@ -746,24 +751,29 @@ class Dataset:
         run: str | None = None,
         dry_run: bool = False,
         run_id: str | None = None,
-    ) -> tuple[UndoResult, ...]:
+    ) -> UndoResults:
         """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
 
         See `lifecycle.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
+
+        Returns:
+            A tuple of `UndoResult`, which prints as lines.
         """
         from tierlake.pipelines.lifecycle.undo import undo, undo_run
+        from tierlake.pipelines.lifecycle.undo_rows import UndoResults
 
         if (key is None) == (run is None):
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
-            return undo_run(self._handle, run, dry_run=dry_run, run_id=run_id)
-        return (undo(self._handle, _key(key or ""), dry_run=dry_run, run_id=run_id),)
+            return UndoResults(undo_run(self._handle, run, dry_run=dry_run, run_id=run_id))
+        return UndoResults([undo(self._handle, _key(key or ""), dry_run=dry_run, run_id=run_id)])
 
-    def undoable(self) -> tuple[Undoable, ...]:
-        """The partitions that can be brought back, and until when."""
+    def undoable(self) -> Undoables:
+        """The partitions that can be brought back, and until when; a tuple of `Undoable`."""
         from tierlake.pipelines.lifecycle.undo import undoable
+        from tierlake.pipelines.lifecycle.undo_rows import Undoables
 
-        return undoable(self._handle)
+        return Undoables(undoable(self._handle))
 
     def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +56,8 @@ class Written:
     storage_class: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IngestResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class IngestResult(Shown):
     """What an ingest did.
 
     Attributes:
@@ -124,8 +126,8 @@ def _notes(
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+@dataclass(frozen=True, slots=True, repr=False)
+class Rehearsal(Shown):
     """What an ingest would do.
 
     Attributes:
@@ -155,3 +157,16 @@ class Rehearsal:
         table = formatting.table_text(["key", ">rows"], rows, footer=footer)
         notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
         return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])
+
+    def _summary(self) -> str:
+        if not self.committed:
+            return str(self)
+        written = f"{sum(self.partitions.values()):,} rows in {formatting.partitions(len(self.partitions))}"
+        return f"would write {written}, and reject {self.rejected:,}"
+
+    def _parts(self) -> tuple[Table[tuple[str, int]] | str, ...]:
+        if not self.committed:
+            return ()
+        rows = Table(["key", ">rows"], sorted(self.partitions.items()), lambda one: (one[0], formatting.count(one[1])))
+        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+        return rows, "\n".join(notes)

@@ -21,6 +21,7 @@ from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.html import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,8 +71,8 @@ class TierFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+@dataclass(frozen=True, slots=True, repr=False)
+class Figures(Shown):
     """Figures of a dataset.
 
     Attributes:
@@ -144,6 +145,14 @@ class Figures:
         width = max(len(name) for name, _ in facts)
         lines = [f"{name:<{width}}  {text}" for name, text in facts]
         return "\n".join([f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
+
+    def _parts(self) -> tuple[str]:
+        tiers = [
+            f"{tier}: {formatting.partitions(one.partitions)}, {formatting.count(one.rows)} rows, "
+            f"{formatting.size(one.bytes)}, {formatting.money(one.monthly_cost)} a month"
+            for tier, one in self.tiers.items()
+        ]
+        return ("\n".join([*tiers, *str(self).rpartition("\n\n")[2].splitlines()]),)
 
 
 def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encryption: bool = False) -> Figures:

@@ -12,6 +12,8 @@ from tierlake.connector.errors import LakeError
 from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import PartialFailure
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 
 __all__ = ["ApplyResult", "UndoResult"]
 
@@ -20,7 +22,7 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class ApplyResult(_Value):
+class ApplyResult(Shown, _Value):
     """What applying a plan did.
 
     Attributes:
@@ -108,8 +110,12 @@ class ApplyResult(_Value):
         parts += self.notes
         return ", ".join(parts)
 
+    def _parts(self) -> tuple[Table[tuple[str, str, str]]]:
+        failed = [(key, self.codes.get(key, "-"), why) for key, why in self.failed.items()]
+        return (Table(["failed", "code", "why"], failed, tuple),)
 
-class UndoResult(_Value):
+
+class UndoResult(Shown, _Value):
     """What an undo did.
 
     Attributes:

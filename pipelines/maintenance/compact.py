@@ -17,7 +17,9 @@ from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_ke
 from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.runtime.table import Table
 from tierlake.pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ class CompactedPartition:
     storage_class: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompactResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class CompactResult(Shown):
     """What a compaction did, or would do.
 
     Attributes:
@@ -80,22 +82,39 @@ class CompactResult:
 
     def __str__(self) -> str:
         """For people."""
-        rows = (
-            (
-                str(part.key) or "(all)",
-                formatting.count(part.files_before),
-                formatting.count(part.files_after),
-                formatting.size(part.bytes_before),
-                "-" if part.bytes_after is None else formatting.size(part.bytes_after),
-                part.storage_class,
-            )
-            for part in self.partitions
-        )
         lines = [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
         if not self.partitions:
             return "\n".join([*lines, "nothing to compact: no partition has small files to put together"])
-        headings = ["key", ">files", ">then", ">size", ">then", "class"]
-        return "\n".join([formatting.table_text(headings, rows), *lines])
+        return "\n".join([self._table().text(), *lines])
+
+    def _summary(self) -> str:
+        before, after = (
+            sum(part.files_before for part in self.partitions),
+            sum(part.files_after for part in self.partitions),
+        )
+        would = "would become" if self.dry_run else "became"
+        skipped = f", {len(self.skipped):,} left alone" if self.skipped else ""
+        if not self.partitions:
+            return f"nothing to compact{skipped}"
+        count = formatting.partitions(len(self.partitions))
+        return f"{formatting.files(before)} of {count} {would} {formatting.count(after)}{skipped}"
+
+    def _parts(self) -> tuple[Table[CompactedPartition], str]:
+        return self._table(), "\n".join(f"{key}: left alone: {why}" for key, why in self.skipped.items())
+
+    def _table(self) -> Table[CompactedPartition]:
+        return Table(["key", ">files", ">then", ">size", ">then", "class"], self.partitions, _cells)
+
+
+def _cells(part: CompactedPartition) -> tuple[str, ...]:
+    return (
+        str(part.key) or "(all)",
+        formatting.count(part.files_before),
+        formatting.count(part.files_after),
+        formatting.size(part.bytes_before),
+        "-" if part.bytes_after is None else formatting.size(part.bytes_after),
+        part.storage_class,
+    )
 
 
 @dataclass(frozen=True, slots=True)

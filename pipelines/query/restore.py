@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.tables.live_files import way_out
 from tierlake.pipelines.tables.requested_keys import check_possible, unknown
 
@@ -46,8 +47,8 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class RestoreResult(Shown):
     """The restore that was requested.
 
     Attributes:
