@@ -12,13 +12,15 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["UnreadableDocument", "json_document", "json_list", "json_object", "yaml_document"]
+__all__ = ["UnreadableDocument", "json_document", "json_list", "json_object", "yaml_document", "yaml_lines"]
 
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's bounds the nesting; Python's own takes seconds until it has no stack left."""
 
 _VALUES_MAX: Final = 1_000_000
+_DEEPEST: Final = 8
+"""No field of a description is nested deeper."""
 
 
 class UnreadableDocument(ValueError):
@@ -99,6 +101,30 @@ def yaml_document(data: str | bytes) -> Any:
     if _count(value, {}) > _VALUES_MAX:
         raise UnreadableDocument(f"its aliases stand for more than {_VALUES_MAX} values")
     return value
+
+
+def yaml_lines(data: str | bytes) -> dict[tuple[str, ...], int]:
+    """The line of each field of a YAML text, by its path: names of mappings, places in lists.
+
+    Args:
+        data: A text that `yaml_document` reads.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    root = yaml.compose(data if isinstance(data, str) else data.decode(), Loader=_LOADER)
+    nodes: list[tuple[tuple[str, ...], Any]] = [((), root)]
+    while nodes:
+        path, node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            parts = [(str(name.value), name, value) for name, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = [(str(place), value, value) for place, value in enumerate(node.value)]
+        else:
+            continue
+        for name, marked, value in parts:
+            lines.setdefault((*path, name), marked.start_mark.line + 1)
+            if len(path) < _DEEPEST:  # an alias may lead back to where it stands
+                nodes.append(((*path, name), value))
+    return lines
 
 
 def _count(value: Any, known: dict[int, int]) -> int:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "nearest"]
+__all__ = ["alternatives", "did_you_mean", "nearest"]
+
+_NAMED = 20
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
@@ -37,3 +39,20 @@ def did_you_mean(name: str, known: Iterable[str], *, likeness: float = 0.6) -> s
     """
     near = nearest(name, known, likeness=likeness)
     return None if near is None else f"Did you mean {near!r}?"
+
+
+def alternatives(name: str, known: Iterable[str], likeness: float = 0.6, *, lists: bool = True) -> str | None:
+    """The hint of an error that refuses a name: the nearest known one, or all of them.
+
+    Args:
+        name: The refused name.
+        known: The known names.
+        likeness: As for `nearest`.
+        lists: Whether to list the names where none is near.
+    """
+    names = [str(one) for one in known]
+    near = did_you_mean(name, names, likeness=likeness)
+    if near is not None or not lists or not names:
+        return near
+    rest = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"There {'is' if len(names) == 1 else 'are'} {', '.join(names[:_NAMED])}{rest}"

@@ -17,6 +17,7 @@ from tierlake.connector.observe.tracing import span
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.metastore.opening import check_new, create_dataset, open_dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.selection import Selection
 from tierlake.pipelines.model.time_window import as_instant
 from tierlake.pipelines.runtime.observed import observed_verbs
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
     from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
+    from tierlake.pipelines.lifecycle.results import KeyChanges, UndoSummary
     from tierlake.pipelines.lifecycle.undo_rows import Undoables, UndoResults
     from tierlake.pipelines.maintenance.compact import CompactResult
     from tierlake.pipelines.maintenance.erase import EraseReport
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.history import History
     from tierlake.pipelines.metastore.opening import Described
     from tierlake.pipelines.metastore.records import JournalEntry
+    from tierlake.pipelines.model.selection import Keys
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.model.text_options import TextOptions
     from tierlake.pipelines.model.time_window import Window
@@ -357,16 +360,16 @@ class Dataset:
 
         return rehearse_rejects(self._handle, path, fix, mode=mode, text=text)
 
-    def scan(self, version: Version = None, *, keys: Iterable[str | PartitionKey] | None = None) -> pads.Dataset:
+    def scan(self, version: Version = None, *, keys: Keys | None = None) -> pads.Dataset:
         """The whole table, or some partitions, as a lazy `pyarrow.dataset.Dataset`.
 
         Args:
             version: An older version of a Delta table, or an instant: the version that was the newest then.
-            keys: Only these partitions, as far as the table has them.
+            keys: Only these partitions, as far as the table has them; a range or a pattern must match.
         """
         from tierlake.pipelines.query.read import scan
 
-        return scan(self._handle, version, _parsed(keys))
+        return scan(self._handle, version, self._some(keys))
 
     def read(
         self,
@@ -375,12 +378,12 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
-        keys: Iterable[str | PartitionKey] | None = None,
+        keys: Keys | None = None,
     ) -> pa.Table:
         """Rows in memory; see `tierlake.pipelines.query.read.read`."""
         from tierlake.pipelines.query.read import read
 
-        return read(self._handle, columns, where, version, wait, _parsed(keys))
+        return read(self._handle, columns, where, version, wait, self._some(keys))
 
     def to_pandas(
         self,
@@ -389,7 +392,7 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
-        keys: Iterable[str | PartitionKey] | None = None,
+        keys: Keys | None = None,
     ) -> pd.DataFrame:
         """Rows as a pandas frame; the same arguments as `read`.
 
@@ -407,28 +410,24 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
-        keys: Iterable[str | PartitionKey] | None = None,
+        keys: Keys | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
         from tierlake.pipelines.query.read import polars_frame
 
         return polars_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
-    def to_reader(
-        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
-    ) -> pa.RecordBatchReader:
+    def to_reader(self, columns: Sequence[str] | None = None, *, keys: Keys | None = None) -> pa.RecordBatchReader:
         """Rows as a stream of record batches, read on demand; see `read` for the arguments."""
         from tierlake.pipelines.query.read import reader
 
-        return reader(self._handle, columns, _parsed(keys))
+        return reader(self._handle, columns, self._some(keys))
 
-    def to_lazy(
-        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
-    ) -> pl.LazyFrame:
+    def to_lazy(self, columns: Sequence[str] | None = None, *, keys: Keys | None = None) -> pl.LazyFrame:
         """Rows as a lazy polars frame, read when it is collected; see `read` for the arguments."""
         from tierlake.pipelines.query.read import lazy_frame
 
-        return lazy_frame(self._handle, columns, _parsed(keys))
+        return lazy_frame(self._handle, columns, self._some(keys))
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
@@ -441,18 +440,17 @@ class Dataset:
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
-    def partitions(
-        self, as_of: datetime | date | str | None = None, *, keys: Iterable[str | PartitionKey] | None = None
-    ) -> Catalog:
+    def partitions(self, as_of: datetime | date | str | None = None, *, keys: Keys | None = None) -> Catalog:
         """The catalog: key, rows, files, bytes, storage class, tier, age and cost of every partition.
 
         Args:
             as_of: The instant that ages count to; now by default.
-            keys: Only these partitions, where they are there; None means all.
+            keys: Only these partitions; None means all. Exact keys count where they are there, a range or a pattern
+                must match.
         """
         from tierlake.pipelines.query.catalog import read_catalog
 
-        return read_catalog(self._handle, self._instant(as_of), _parsed(keys))
+        return read_catalog(self._handle, self._instant(as_of), self._some(keys))
 
     def key_faults(self, keys: Iterable[PartitionKey]) -> dict[PartitionKey, UnknownPartition]:
         """The error for each key that no partition can have.
@@ -585,7 +583,33 @@ class Dataset:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""
         from tierlake.pipelines.lifecycle.explain import explain
 
-        return explain(self._handle, _key(key), self._instant(as_of))
+        return explain(self._handle, self._one(key, "explain_many"), self._instant(as_of))
+
+    def explain_many(
+        self, keys: Keys | None = None, as_of: datetime | date | str | None = None
+    ) -> tuple[Explanation, ...]:
+        """The same of several partitions, of the table or expired; None means all of the table."""
+        from tierlake.pipelines.lifecycle.explain import explain_many
+
+        return explain_many(self._handle, Selection.of(keys), self._instant(as_of))
+
+    def select(self, keys: Keys | None = None) -> tuple[PartitionKey, ...]:
+        """The partitions of the table that a selection names, in key order.
+
+        flights.select("date=2013-01-01..2013-01-31/origin=JFK")
+        flights.select(Selection(since="2013-01-01", until="2013-01-31"))
+
+        Args:
+            keys: A key, a range or a pattern (`model.selection` has the language), several of them, or a `Selection`;
+                None means all.
+
+        Raises:
+            UnknownPartition: A key that nothing matches; the hint names the nearest ones.
+            SpecError: A range that ends before it begins, or whose end is no value of its column.
+        """
+        from tierlake.pipelines.tables.requested_keys import select
+
+        return select(self.spec, self._handle.table.snapshot(), Selection.of(keys))
 
     def history(self, limit: int | None = None) -> History:
         """What happened to the dataset, newest first; a list of `HistoryEntry`."""
@@ -700,26 +724,36 @@ class Dataset:
 
     # -- policies -----------------------------------------------------------------------------------------------------
 
-    def plan_tiering(self, as_of: datetime | date | str | None = None) -> TieringPlan:
-        """Which partitions belong in another tier; `.apply()` moves them."""
+    def plan_tiering(self, as_of: datetime | date | str | None = None, *, keys: Keys | None = None) -> TieringPlan:
+        """Which partitions belong in another tier; `.apply()` moves them.
+
+        Args:
+            as_of: The instant that ages count to; now by default.
+            keys: Only these partitions of the table; None means all.
+        """
         from tierlake.pipelines.lifecycle.tiering import apply_tiering, plan_tiering
 
-        return plan_tiering(self._handle, self._instant(as_of)).bind(_bound(apply_tiering, self._handle))
+        some = None if keys is None else self.select(keys)
+        return plan_tiering(self._handle, self._instant(as_of), some).bind(_bound(apply_tiering, self._handle))
 
     def plan_expiry(
         self,
         as_of: datetime | date | str | None = None,
         materialized: Materialized | None = None,
+        *,
+        keys: Keys | None = None,
     ) -> ExpiryPlan:
         """Which partitions are past their retention; `.apply()` takes them out of the table.
 
         Args:
             as_of: The instant that ages count to; now by default.
             materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
+            keys: Only these partitions of the table; None means all.
         """
         from tierlake.pipelines.lifecycle.expiry import apply_expiry, plan_expiry
 
-        plan = plan_expiry(self._handle, self._instant(as_of), materialized)
+        some = None if keys is None else self.select(keys)
+        plan = plan_expiry(self._handle, self._instant(as_of), materialized, some)
         return plan.bind(_bound(apply_expiry, self._handle))
 
     def apply(self, plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
@@ -746,18 +780,29 @@ class Dataset:
 
     def undo(
         self,
-        key: str | PartitionKey | None = None,
+        key: Keys | None = None,
         *,
         run: str | None = None,
         dry_run: bool = False,
         run_id: str | None = None,
     ) -> UndoResults:
-        """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
+        """Bring back what was taken out last: of partitions, or all that the ingest with a run key replaced.
 
-        See `lifecycle.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
+        See `lifecycle.undo`. `undoable()` shows what can be undone, and until when; `dry_run` makes the checks alone.
+
+        Args:
+            key: A partition, or several: a range, a pattern, keys or a `Selection`. What can come back does.
+            run: The run key of an ingest; all that it replaced comes back, or nothing does.
+            dry_run: Only make the checks, and report what would come back.
+            run_id: Who did it, for the history.
 
         Returns:
             A tuple of `UndoResult`, which prints as lines.
+
+        Raises:
+            UnknownPartition: A key that matches nothing that was taken out, and nothing in the table.
+            PolicyRefused: The one partition that is named, or one of the run's, cannot come back.
+            PartialFailure: Some of several partitions cannot come back; the others are back.
         """
         from tierlake.pipelines.lifecycle.undo import undo, undo_run
         from tierlake.pipelines.lifecycle.undo_rows import UndoResults
@@ -766,32 +811,63 @@ class Dataset:
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
             return UndoResults(undo_run(self._handle, run, dry_run=dry_run, run_id=run_id))
-        return UndoResults([undo(self._handle, _key(key or ""), dry_run=dry_run, run_id=run_id)])
+        one = Selection.of(key).exact(self.spec)
+        if one is not None and len(one) == 1:
+            return UndoResults([undo(self._handle, one[0], dry_run=dry_run, run_id=run_id)])
+        summary = self.undo_many(key, dry_run=dry_run, run_id=run_id)
+        summary.raise_failures()
+        return UndoResults(summary.results)
 
-    def undoable(self) -> Undoables:
-        """The partitions that can be brought back, and until when; a tuple of `Undoable`."""
-        from tierlake.pipelines.lifecycle.undo import undoable
+    def undo_many(self, keys: Keys | None, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
+        """The same of several partitions, with those that cannot come back; see `lifecycle.undo_selected`."""
+        from tierlake.pipelines.lifecycle.undo_selected import undo_selected
+
+        return undo_selected(self._handle, Selection.of(keys), dry_run=dry_run, run_id=run_id)
+
+    def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> Undoables:
+        """The partitions that can be brought back, and until when; a tuple of `Undoable`.
+
+        Args:
+            keys: Only these; None means all.
+            classes: Also tell the storage classes of their files, by a listing of the store.
+        """
         from tierlake.pipelines.lifecycle.undo_rows import Undoables
+        from tierlake.pipelines.lifecycle.undo_selected import undoable_among
 
-        return Undoables(undoable(self._handle))
+        return Undoables(undoable_among(self._handle, Selection.of(keys), classes=classes))
 
-    def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
-        """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""
+    def hold(self, key: Keys, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
+        """Keep partitions whatever the policy says, until `release`; True where that changed anything, or would.
+
+        Raises:
+            PartialFailure: Some of several could not be held; the others are.
+        """
+        changes = self.hold_many(key, reason=reason, dry_run=dry_run, run_id=run_id)
+        changes.raise_failures()
+        return bool(changes.changed)
+
+    def hold_many(self, keys: Keys, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> KeyChanges:
+        """The same, with what changed: `lifecycle.holds.hold`."""
         from tierlake.pipelines.lifecycle.holds import hold
 
-        return hold(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
+        return hold(self._handle, keys, reason, dry_run=dry_run, run_id=run_id)
 
-    def release(
-        self, key: str | PartitionKey, *, reason: str = "", dry_run: bool = False, run_id: str | None = None
-    ) -> bool:
-        """Drop a hold; True where there was one."""
+    def release(self, key: Keys, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> bool:
+        """Drop holds; True where there was one."""
+        changes = self.release_many(key, reason=reason, dry_run=dry_run, run_id=run_id)
+        return bool(changes.changed)
+
+    def release_many(
+        self, keys: Keys, *, reason: str = "", dry_run: bool = False, run_id: str | None = None
+    ) -> KeyChanges:
+        """The same, with what changed: `lifecycle.holds.release`."""
         from tierlake.pipelines.lifecycle.holds import release
 
-        return release(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
+        return release(self._handle, keys, reason, dry_run=dry_run, run_id=run_id)
 
     def retain(
         self,
-        key: str | PartitionKey,
+        key: Keys,
         *,
         until: datetime | date | str,
         shorten: bool = False,
@@ -799,11 +875,31 @@ class Dataset:
         dry_run: bool = False,
         run_id: str | None = None,
     ) -> bool:
-        """Keep a partition longer than the policy says: `lifecycle.holds.retain`. True where it changed anything."""
+        """Keep partitions longer than the policy says: `lifecycle.holds.retain`. True where it changed anything.
+
+        Raises:
+            PartialFailure: Some of several are kept longer already; the others are kept until then.
+        """
+        options: dict[str, Any] = {"shorten": shorten, "reason": reason, "dry_run": dry_run, "run_id": run_id}
+        changes = self.retain_many(key, until=until, **options)
+        changes.raise_failures()
+        return bool(changes.changed)
+
+    def retain_many(
+        self,
+        keys: Keys,
+        *,
+        until: datetime | date | str,
+        shorten: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+        run_id: str | None = None,
+    ) -> KeyChanges:
+        """The same, with what changed: `lifecycle.holds.retain`."""
         from tierlake.pipelines.lifecycle.holds import retain
 
         instant = self._instant(until)
-        return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)
+        return retain(self._handle, keys, instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)
 
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
@@ -811,13 +907,21 @@ class Dataset:
         """Ask for an archived partition's files; see `tierlake.pipelines.query.restore.restore`."""
         from tierlake.pipelines.query.restore import restore
 
-        return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
+        return restore(self._handle, self._one(key, "restore_many"), days=days, speed=speed, dry_run=dry_run)
 
-    def waiting_for(self, keys: Iterable[str | PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
+    def restore_many(
+        self, keys: Keys, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
+    ) -> tuple[RestoreResult, ...]:
+        """The same of several partitions, each with its result: `pipelines.query.restore.restore_many`."""
+        from tierlake.pipelines.query.restore import restore_many
+
+        return restore_many(self._handle, self.select(keys), days=days, speed=speed, dry_run=dry_run)
+
+    def waiting_for(self, keys: Keys | None = None) -> dict[PartitionKey, Waiting]:
         """The partitions that need a restore before they can be read; see `pipelines.query.restore.waiting_for`."""
         from tierlake.pipelines.query.restore import waiting_for
 
-        return waiting_for(self._handle, None if keys is None else [_key(key) for key in keys])
+        return waiting_for(self._handle, self._some(keys))
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""
@@ -827,7 +931,7 @@ class Dataset:
 
     def compact(
         self,
-        key: str | PartitionKey | None = None,
+        key: Keys | None = None,
         *,
         sort_by: Sequence[str] | None = None,
         compression_level: int | None = None,
@@ -843,7 +947,7 @@ class Dataset:
 
         return compact(
             self._handle,
-            None if key is None else (_key(key),),
+            self._some(key),
             sort_by=sort_by,
             compression_level=compression_level,
             dry_run=dry_run,
@@ -878,6 +982,24 @@ class Dataset:
         )
 
     # -- helpers ------------------------------------------------------------------------------------------------------
+
+    def _one(self, key: str | PartitionKey, plural: str) -> PartitionKey:
+        """The partition of an argument that names one; of a range or pattern, what it means if such a one is there."""
+        exact = Selection.of(key).exact(self.spec)
+        if exact is not None:
+            return exact[0]
+        named = _key(key)
+        if named not in self._handle.table.snapshot().by_partition((named,)):
+            raise SpecError(f"{key} may name several partitions", hint=f"Dataset.{plural} takes ranges and patterns")
+        return named
+
+    def _some(self, keys: Keys | None) -> tuple[PartitionKey, ...] | None:
+        """The partitions of an argument: exact keys as they are, others as the table has them; None is all."""
+        if keys is None or (not isinstance(keys, str | PartitionKey | Selection) and not (keys := tuple(keys))):
+            return None if keys is None else ()
+        selection = Selection.of(keys)
+        exact = selection.exact(self.spec)
+        return self.select(selection) if exact is None else exact
 
     def _instant(self, value: datetime | date | str | None) -> datetime:
         time = self._handle.spec.partition.time

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.crashes"]
 
-# a busy machine is slow to make examples: that says nothing about them
-settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
+# a busy machine is slow to make examples and to run them: that says nothing about them
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
 REAL_SERVERS = ("seaweedfs", "minio")

@@ -1,6 +1,7 @@
 """What the wheel installs: one name with all of the packages under it, beside anybody's own packages."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,8 +12,9 @@ import pytest
 
 import tierlake
 from tests import ROOT
-from tests.test_house import PACKAGES, tracked
-from tests.test_readme import blocks, emptied  # noqa: F401 -- a fixture
+from tests.polling import until
+from tests.test_house import PACKAGES, tool, tracked
+from tests.test_readme import README, blocks, emptied  # noqa: F401 -- a fixture
 
 THEIRS = """
 import tierlake, connector, pipelines
@@ -63,6 +65,48 @@ def test_it_works_beside_a_project_with_packages_of_the_same_names(wheel, emptie
     done = subprocess.run([python, script], capture_output=True, text=True, check=False, cwd=project, env=variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2"
+
+
+def index_of_pip():
+    """Where packages come from, as pip is configured and uv wants it."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    venv_tool = tool("venv")
+    return venv_tool.uv_environ(venv_tool.parse_pip_config(listed.stdout))
+
+
+@pytest.mark.slow
+def test_in_an_empty_environment_the_readmes_first_example_runs_with_the_extras_that_it_names(wheel, tmp_path):
+    (extras,) = re.findall(r"^\$ pip install 'tierlake(\[[\w,]+\])'", README, re.MULTILINE)
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False, symlinks=True)
+    programs = environment / "bin"
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(programs / "python")]
+    subprocess.run(
+        [*command, "--constraint", str(ROOT / "constraints.txt"), f"tierlake{extras} @ file://{wheel}"],
+        check=True,
+        # a newcomer has an index, and nothing of ours
+        env={**os.environ, **index_of_pip()},
+    )
+    theirs = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "TIERLAKE_")) and name not in {"PYTHONPATH", "VIRTUAL_ENV"}
+    }
+    theirs["PATH"] = os.pathsep.join([str(programs), "/usr/bin", "/bin"])
+    script = tmp_path / "first_example.py"
+    script.write_text(blocks("python")[0])
+    with subprocess.Popen(
+        ["tierlake", "server", "--data", "lake-data"], cwd=tmp_path, env=theirs, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            until((tmp_path / "lake-data" / "env.sh").exists, seconds=60)
+            shell = "source lake-data/env.sh && python -W error first_example.py"
+            done = subprocess.run(
+                ["bash", "-c", shell], cwd=tmp_path, env=theirs, capture_output=True, text=True, check=False
+            )
+        finally:
+            server.terminate()
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_door_is_light_and_opens_all_that_it_names():

@@ -61,6 +61,8 @@ ENVIRONMENTS = {
     "peers": Environment(".venv-peers", "constraints-peers.txt", has_tierlake=False),
 }
 
+PATIENCE_SECONDS = 4
+
 # pip's setting -> uv's variable. pip writes lists one item a line, uv wants spaces.
 UV_VARIABLES = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -101,7 +103,7 @@ def make_venv(environment: Environment) -> bool:
         return False
     say(f"making {environment.name} with Python {sys.version.split()[0]}")
     # A subprocess, not venv.create(): a half-made folder then never looks finished.
-    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(environment.folder)]) != 0:
+    if run([sys.executable, "-m", "venv", "--clear", str(environment.folder)], "making it") != 0:
         shutil.rmtree(environment.folder, ignore_errors=True)
         say(NO_VENV.format(python=sys.executable))
         return False
@@ -114,19 +116,29 @@ def install(environment: Environment, extra: str) -> bool:
     python = str(environment.python)
     pip = [python, "-m", "pip"]
     # uv installs, it is not under test: the newest, whatever the constraints are
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]  # on a terminal uv shows how far it is
     uv_itself = [*pip, "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), "uv"]
-    uv = [str(environment.folder / "bin" / "uv"), "pip", "install", "--quiet", "--python", python]
-    if subprocess.call(uv_itself) == 0:
+    uv = [str(environment.folder / "bin" / "uv"), "pip", "install", *quiet, "--python", python]
+    if run(uv_itself, "fetching uv") == 0:
         # as pip does: else every process compiles what it imports, where it may not write
-        if (
-            subprocess.call(
-                [*uv, "--compile-bytecode", *requested], env={**os.environ, **uv_environ(pip_config(environment))}
-            )
-            == 0
-        ):
+        index = uv_environ(pip_config(environment))
+        if run([*uv, "--compile-bytecode", *requested], "installing", env={**os.environ, **index}) == 0:
             return True
         say("uv could not install it: trying with pip")
-    return subprocess.call([*pip, "install", "--quiet", *requested]) == 0
+    return run([*pip, "install", "--quiet", *requested], "installing") == 0
+
+
+def run(command: list[str], activity: str, env: dict[str, str] | None = None) -> int:
+    """Runs a command to its end, and says every few seconds that it goes on; returns its exit code."""
+    seconds = 0
+    with subprocess.Popen(command, env=env) as process:
+        while True:
+            try:
+                return process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                seconds += PATIENCE_SECONDS
+                if not sys.stderr.isatty():
+                    say(f"still {activity} ({seconds} s)")
 
 
 def pip_config(environment: Environment) -> dict[str, str]:

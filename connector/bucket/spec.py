@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -40,15 +40,17 @@ from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.bucket.remote_tier import RemoteTier
 from tierlake.connector.documents import UnreadableDocument, yaml_document
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.faults import Fault, at_lines, faults_of, hint_of
 from tierlake.connector.names import check_bucket
-from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.policy.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec"]
 
 _DAY = timedelta(days=1)
 _FAULTS = " is not valid: "
-_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _ID_MAX = 200
 """AWS allows 255 characters, including our prefix:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html"""
@@ -91,7 +93,7 @@ class _Value(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise _invalid(type(self), error) from None
+            raise _invalid(type(self), _faults(type(self), error)) from None
 
 
 class CorsRule(_Value):
@@ -265,14 +267,22 @@ class BucketSpec(_Value):
         Raises:
             InvalidSetting: The text is not YAML, not a mapping, or not a valid spec.
         """
+        name = f"{text}: " if isinstance(text, Path) else ""
+        source = text.read_bytes() if isinstance(text, Path) else text
         try:
-            data = yaml_document(text.read_bytes() if isinstance(text, Path) else text)
+            data = yaml_document(source)
         except UnreadableDocument as error:
             # its reason may quote what is a secret: ours names the place only
-            raise InvalidSetting(f"The bucket's spec is not YAML{error.place and f', {error.place}'}") from None
+            place = error.place and f", {error.place}"
+            raise InvalidSetting(f"{name}The bucket's spec is not YAML{place}") from None
         if not isinstance(data, dict):
-            raise InvalidSetting("A bucket's spec is a mapping with at least `bucket`")
-        return cls(**{str(name): value for name, value in data.items()})
+            raise InvalidSetting(f"{name}A bucket's spec is a mapping with at least `bucket`")
+        try:
+            return cls(**{str(field): value for field, value in data.items()})
+        except InvalidSetting as error:
+            if not isinstance(error.__context__, ValidationError):
+                raise
+            raise _invalid(cls, at_lines(_faults(cls, error.__context__), source), name) from None
 
     def to_yaml(self) -> str:
         """The spec as YAML, fields at their defaults included, credentials left out."""
@@ -286,22 +296,23 @@ def _completed(tier: dict[str, Any]) -> dict[str, Any]:
     return {**credentials, **tier}
 
 
-def _invalid(model: type[BaseModel], error: ValidationError) -> InvalidSetting:
+def _faults(model: type[BaseModel], error: ValidationError) -> list[Fault]:
+    """Every fault; those of a part of the spec, which is a model of its own, are listed in its message."""
+    faults: list[Fault] = []
+    for detail, fault in zip(
+        error.errors(include_url=False, include_input=False), faults_of(model, error), strict=True
+    ):
+        raised = detail.get("ctx", {}).get("error")
+        if not isinstance(raised, InvalidSetting):
+            faults.append(fault)
+            continue
+        inner = raised.message.partition(_FAULTS)[2]
+        parts = [part.partition(": ") for part in inner.split("; ")] if inner else []
+        faults += [Fault(f"{fault.place}.{place}", text, raised.hint) for place, _, text in parts]
+        faults += [] if inner else [Fault(fault.place, raised.message, raised.hint)]
+    return list(dict.fromkeys(faults))
+
+
+def _invalid(model: type[BaseModel], faults: Sequence[Fault], name: str = "") -> InvalidSetting:
     """The error that names every fault with its place. It shows no value, which might be a secret."""
-    faults: list[str] = []
-    hint = None
-    for fault in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in fault["loc"]) or "spec"
-        raised = fault.get("ctx", {}).get("error")
-        if isinstance(raised, InvalidSetting):
-            inner = raised.message.partition(_FAULTS)[2]  # the faults of a part of the spec are listed in its message
-            faults += [f"{place}.{part}" for part in inner.split("; ")] if inner else [f"{place}: {raised.message}"]
-            hint = hint or raised.hint
-        elif fault["type"] in _UNKNOWN:
-            # The only part that is not a pydantic model.
-            known = list(model.model_fields if len(fault["loc"]) == 1 else RemoteTier.__dataclass_fields__)
-            faults.append(f"{place}: there is no such field")
-            hint = hint or did_you_mean(str(fault["loc"][-1]), known, likeness=0.5) or f"There are {', '.join(known)}"
-        else:
-            faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
-    return InvalidSetting(f"{model.__name__}{_FAULTS}{'; '.join(dict.fromkeys(faults))}", hint=hint)
+    return InvalidSetting(f"{name}{model.__name__}{_FAULTS}{'; '.join(map(str, faults))}", hint=hint_of(faults))

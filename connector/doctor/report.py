@@ -87,7 +87,8 @@ class Report:
             mark = "!" if row.agree is False else " "
             yield f"{mark} {row.what:{what}}  {row.profile or '-':{says}}  {row.server}"
         count = len(self.disagreements)
-        yield "the server does what the profile says" if not count else f"{count} rows differ from the profile"
+        differ = "1 row differs" if count == 1 else f"{count} rows differ"
+        yield f"{differ} from the profile" if count else "the server does what the profile says"
 
 
 def diagnose(fs: LakeFileSystem, bucket: str | None = None) -> Report:

@@ -63,8 +63,13 @@ def wait_for_classes(dataset: Dataset, expected: Mapping[str, str]) -> None:
         time.sleep(1)
 
 
-def tier_table(plan: TieringPlan) -> str:
-    """A plan's moves, summed up by tier."""
+def tier_table(plan: TieringPlan, scale: float) -> str:
+    """A plan's moves, summed up by tier.
+
+    Args:
+        plan: The plan.
+        scale: What the money is multiplied by: the demo's data are too small for it to mean anything.
+    """
     steps: dict[tuple[str, str], list[TierMove]] = {}
     for step in plan.steps:
         steps.setdefault((step.tier, step.storage_class), []).append(step)
@@ -74,9 +79,9 @@ def tier_table(plan: TieringPlan) -> str:
             storage_class,
             formatting.count(len(group)),
             formatting.size(sum(step.bytes for step in group)),
-            formatting.money(sum(step.monthly_before or 0.0 for step in group)),
-            formatting.money(sum(step.monthly_after or 0.0 for step in group)),
+            formatting.money(sum(step.monthly_before or 0.0 for step in group) * scale),
+            formatting.money(sum(step.monthly_after or 0.0 for step in group) * scale),
         )
         for (tier, storage_class), group in sorted(steps.items(), reverse=True)
     )
-    return formatting.table_text(["to tier", "class", ">partitions", ">size", ">$/month", ">then"], rows)
+    return formatting.table_text(["to tier", "class", ">partitions", ">size", ">$/month at 10 TB", ">then"], rows)

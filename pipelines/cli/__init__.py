@@ -8,6 +8,7 @@
     presign.py      presign                        bucket.py       bucket
     uploads.py      uploads                        iam_policy.py   iam-policy
     doctor.py       doctor                         server.py       server
+    stats.py        stats                          commands.py     families, lines and examples for --help
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each failure listed), 4 refused by a policy.
 

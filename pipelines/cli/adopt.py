@@ -22,14 +22,15 @@ __all__ = ["adopt"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A YAML file with tiers, retention and more. [default: what the files tell]",
 )
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
 def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, yes: bool) -> ExitCode:
-    """Make a prefix of Parquet, or somebody's Delta table, a dataset where it lies. No data is rewritten.
+    """Make Parquet or a Delta table of others a dataset, where it lies. No data is rewritten.
 
-    A prefix becomes a Delta table: a log is written that names its files. A Delta table gets our description alone.
-    Objects that do not fit are reported and left alone.
+    A prefix of Parquet becomes a Delta table: a log is written that names its files. A Delta table gets our description
+    alone. Objects that do not fit are reported and left alone.
     """
     from tierlake.pipelines.dataset import Dataset
 

@@ -14,6 +14,7 @@ import click
 from tierlake.connector.errors import LakeError
 from tierlake.connector.observe.edges import left
 from tierlake.connector.observe.hooks import flush
+from tierlake.pipelines.cli.commands import COMMANDS, EXAMPLES, FAMILIES, OTHERS, PLUGIN_LINES
 from tierlake.pipelines.cli.failures import ExitCode, Failure
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.trace import trace
@@ -22,45 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-__all__ = ["main"]
-
-COMMANDS = {
-    "init": "ingest",
-    "create": "ingest",
-    "adopt": "adopt",
-    "ingest": "ingest",
-    "rejects": "rejects",
-    "ls": "inspect",
-    "show": "inspect",
-    "explain": "inspect",
-    "history": "inspect",
-    "stats": "stats",
-    "plan": "lifecycle",
-    "diff": "lifecycle",
-    "apply": "lifecycle",
-    "tier": "lifecycle",
-    "expire": "lifecycle",
-    "undo": "partition",
-    "hold": "partition",
-    "release": "partition",
-    "retain": "partition",
-    "restore": "partition",
-    "verify": "maintenance",
-    "vacuum": "maintenance",
-    "drop": "maintenance",
-    "undrop": "maintenance",
-    "compact": "rewrite",
-    "erase": "rewrite",
-    "presign": "presign",
-    "bucket": "bucket",
-    "uploads": "uploads",
-    "iam-policy": "iam_policy",
-    "doctor": "doctor",
-    "server": "server",
-}
-"""Command to module, in the order of a dataset's life."""
+__all__ = ["COMMANDS", "cli", "main"]
 
 PLUGINS = "tierlake.commands"
+_NAME_WIDTH = 10
+"""Of the longest name: the families are one table."""
 
 
 class _Commands(click.Group):
@@ -71,17 +38,51 @@ class _Commands(click.Group):
         return [*COMMANDS, *sorted(entry_points(group=PLUGINS).names - set(COMMANDS))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
-        """The command, or None when nobody has it."""
+        """The command, with its examples; None when nobody has it."""
         module = COMMANDS.get(cmd_name)
         if module is not None:
             command: click.Command = getattr(
                 import_module(f"tierlake.pipelines.cli.{module}"), cmd_name.replace("-", "_")
             )
-            return command
+            return _with_examples(command, cmd_name)
         for plugin in entry_points(group=PLUGINS, name=cmd_name):
             loaded: click.Command = plugin.load()
             return loaded
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, whose own list of commands is empty here."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            known = self.list_commands(ctx)
+            raise click.NoSuchCommand(error.command_name, possibilities=known, ctx=ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The families, each with an example. Of our own commands none is imported."""
+        installed = self.list_commands(ctx)
+        for family in FAMILIES:
+            with formatter.section(family.title):
+                lines = [(f"{name:{_NAME_WIDTH}}", line) for name, _, line in family.commands if name in installed]
+                formatter.write_dl(lines)
+                formatter.write(f"{'':{formatter.current_indent}}$ {family.example}\n")  # whole, to be copied
+        others = [name for name in installed if name not in COMMANDS and name not in PLUGIN_LINES]
+        commands = {name: command for name in others if (command := self.get_command(ctx, name))}
+        if commands:
+            with formatter.section(OTHERS):
+                formatter.write_dl([(name, command.get_short_help_str()) for name, command in commands.items()])
+
+
+def _with_examples(command: click.Command, name: str) -> click.Command:
+    """The command; its help, and that of the commands below it, ends with examples."""
+    examples = EXAMPLES.get(name, ())
+    if examples:
+        command.epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+    for below in getattr(command, "commands", {}).values():
+        _with_examples(below, f"{name} {below.name}")
+    return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,7 +93,8 @@ def cli() -> None:
     """Keep Parquet datasets in S3 or MinIO cheap, encrypted and consistent.
 
     DATASET is a URI (lake://bucket/prefix) or a YAML file that describes it. KEY is a partition as `ls` prints it
-    (date=2013-07-04). A date means the start of that day in the dataset's timezone.
+    (date=2013-07-04). A date means the start of that day in the dataset's timezone. `tierlake COMMAND --help` has
+    examples of each.
     """
 
 

@@ -10,6 +10,8 @@ import click
 from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.failures import ExitCode
 from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from tierlake.connector.bucket import BucketPlan
@@ -21,10 +23,10 @@ _YAML = (".yaml", ".yml")
 
 @click.group()
 def bucket() -> None:
-    """A bucket as it should be: encrypted, closed, owned, cleaned up, and moved to tiers.
+    """A bucket as it should be: encrypted, closed, owned, cleaned up.
 
-    SPEC.yaml describes it; a BUCKET's name alone stands for the defaults. Both take --json, --profile and
-    --endpoint-url after their names.
+    SPEC.yaml describes it, with what moves objects to tiers; a BUCKET's name alone stands for the defaults. Both take
+    --json, --endpoint-url and --profile after their names.
     """
 
 
@@ -37,7 +39,7 @@ def plan(session: Session, described: str) -> None:
     Needs an administrator's rights, for reading too.
     """
     made = _planned(session, described)
-    session.out.emit(made.to_dict(), str(made))
+    session.out.emit(made.to_dict(), _text(made))
 
 
 @bucket.command("apply")
@@ -54,11 +56,12 @@ def apply(session: Session, described: str, *, dry_run: bool, yes: bool) -> Exit
     """
     made = _planned(session, described)
     if dry_run:
-        session.out.emit(made.to_dict(), str(made))
+        session.out.emit(made.to_dict(), _text(made))
         return ExitCode.DONE
     if made.todo and not yes:
-        session.out.note(f"{made}\n")
-    if made.todo and not session.confirm(f"Change {made.bucket} in {len(made.todo)} respects?", yes=yes):
+        session.out.note(f"{_text(made)}\n")
+    extent = formatting.counted(len(made.todo), "respect")
+    if made.todo and not session.confirm(f"Change {made.bucket} in {extent}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     result = made.apply()
@@ -66,6 +69,12 @@ def apply(session: Session, described: str, *, dry_run: bool, yes: bool) -> Exit
     for item in result.lacking:
         session.out.note(f"lacking: {item.aspect}: {item.note}")
     return ExitCode.DONE
+
+
+def _text(made: BucketPlan) -> str:
+    rows = [(one.aspect, one.current or "-", one.wanted or "-", one.action, one.note or "") for one in made.items]
+    summary = f"bucket {made.bucket} on {made.server}: {len(made.todo)} to do, {len(made.lacking)} lacking"
+    return formatting.table_text(["", "now", "wanted", "action", "note"], rows, title=emphasised(summary))
 
 
 def _planned(session: Session, described: str) -> BucketPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Self
@@ -12,11 +13,12 @@ import click
 from tierlake.connector.errors import AppliedInPart, DeletionFailed, LakeError
 from tierlake.connector.redact import redact
 from tierlake.pipelines.errors import PartialFailure, PolicyRefused
+from tierlake.pipelines.runtime.page import has_colour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ExitCode", "Failure"]
+__all__ = ["ExitCode", "Failure", "exit_code_of"]
 
 
 class ExitCode(IntEnum):
@@ -28,6 +30,20 @@ class ExitCode(IntEnum):
     PARTIAL = 3
     REFUSED = 4
     INTERRUPTED = 130  # as shells count what SIGINT ended
+
+
+def exit_code_of(codes: Mapping[str, str], *, done: int) -> ExitCode:
+    """How a command ends that did something to several partitions.
+
+    Args:
+        codes: The error code of each that failed.
+        done: How many are as they were wanted.
+    """
+    if not codes:
+        return ExitCode.DONE
+    if done:
+        return ExitCode.PARTIAL
+    return ExitCode.REFUSED if set(codes.values()) == {PolicyRefused.code} else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +99,16 @@ class Failure:
             How to end the process.
         """
         request_id = self.facts.get("request_id")
-        lines = [f"error: {self.message}"]
-        lines += [f"  {name}: {text}" for name, text in self.failures.items()]
-        lines += [f"  hint: {self.hint}"] if self.hint else []
+        is_coloured = has_colour(sys.stderr)
+        error, hint = (
+            click.style(text, fg=colour, bold=True) if is_coloured else text
+            for text, colour in (("error:", "red"), ("hint:", "cyan"))
+        )
+        lines = [f"{error} {redact(self.message)}"]
+        lines += [redact(f"  {name}: {text}") for name, text in self.failures.items()]
+        lines += [f"  {hint} {redact(self.hint)}"] if self.hint else []
         lines += [f"  request id: {request_id}"] if request_id else []
-        click.echo(redact("\n".join(lines)), err=True)
+        click.echo("\n".join(lines), err=True, color=is_coloured)
         if as_json:
             document = {"error": dict(self.facts) | ({"failures": self.failures} if self.failures else {})}
             click.echo(redact(json.dumps(document, ensure_ascii=False)))

@@ -24,10 +24,10 @@ __all__ = ["create", "ingest", "init"]
 @options.text
 @with_session
 def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **text: object) -> None:
-    """Describe the dataset that the rows of SAMPLE (a file as `ingest` takes it) would make.
+    """Describe the dataset that the rows of a file would make.
 
-    The YAML is something to start from, with the reason for each guess: look it over, add tiers and retention, and
-    `create` it.
+    SAMPLE is a file as `ingest` takes it. The YAML is something to start from, with the reason for each guess: look it
+    over, add tiers and retention, and `create` it.
     """
     from tierlake.pipelines.ingest.sample import describe_sample
     from tierlake.pipelines.model.text_options import TextOptions
@@ -53,7 +53,7 @@ def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **
 @options.dry_run
 @with_session
 def create(session: Session, spec: Path, *, dry_run: bool) -> None:
-    """Create the dataset that SPEC (a YAML file) describes.
+    """Create the dataset that a YAML file describes.
 
     Afterwards its URI is enough: the description is stored with it. The same SPEC again changes nothing.
     """
@@ -78,6 +78,7 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 @click.option("--run-key", metavar="K", help="An identity: a second ingest with it changes nothing.")
 @options.text
 @options.dask
+@options.all_rows
 @options.dry_run
 @with_session
 def ingest(
@@ -92,7 +93,10 @@ def ingest(
     dry_run: bool,
     **text: object,
 ) -> None:
-    """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
+    """Read files into the partitions of a dataset, as one commit.
+
+    SOURCEs are CSV, JSON Lines, Parquet or Arrow: paths or URLs.
+    """
     from tierlake.pipelines.ingest.dask_workers import connected
 
     if dry_run and scheduler:
@@ -112,7 +116,6 @@ def ingest(
             text=written,
             engine="dask" if client else "local",
             client=client,
-            progress=session.out.shows_progress,
         )
     session.out.emit(result, _said(result))
 

@@ -11,48 +11,68 @@ from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.query.catalog import PartitionInfo
 
 __all__ = ["explain", "history", "ls", "show"]
 
-_KEYS_SHOWN = 3
-
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
+@click.option("--expired", is_flag=True, help="What was expired or replaced and can be undone instead, and until when.")
 @options.as_of
+@options.all_rows
 @with_session
-def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
-    from tierlake.pipelines.errors import UnknownPartition
-    from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.query.catalog import Catalog
+def ls(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    expired: bool,
+    as_of: str | None,
+) -> None:
+    """List the partitions: rows, files, size, class, tier, age, cost. With KEY, only those that match.
 
+    With KEY only some of them: a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'). A
+    column that KEY leaves out may have any value, and several KEYs add up. Where no partition matches, that is an
+    error.
+    """
     opened = session.dataset(dataset)
-    catalog = opened.partitions(as_of=as_of)
-    if key is not None:
-        requested = PartitionKey.parse(key).items
-        chosen = [part for part in catalog if part.key.items[: len(requested)] == requested]
-        if not chosen:
-            by = ", ".join(opened.spec.partition.columns) or "nothing"
-            message = f"no partition of {opened.uri} begins with {key}: it is partitioned by {by}"
-            raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
-        catalog = Catalog(chosen, as_of=catalog.as_of)
+    if expired:
+        if as_of is not None:
+            raise click.UsageError("graces go by the server's clock: --expired takes no --as-of")
+        _list_undoable(session, opened, chosen)
+        return
+    catalog = opened.partitions(as_of=as_of, keys=None if chosen is None else opened.select(chosen))
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
-    if not list(catalog) and (dropped := opened.dropped) is not None:
-        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
+    if not list(catalog):
+        _note_drop(session, opened)
     session.out.emit(document, catalog.render)
 
 
+def _note_drop(session: Session, opened: Dataset) -> None:
+    if (dropped := opened.dropped) is not None:
+        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
+
+
+def _list_undoable(session: Session, opened: Dataset, chosen: Selection | None) -> None:
+    waiting = opened.undoable(chosen, classes=True)
+    _note_drop(session, opened)
+    total = {"partitions": len(waiting), "files": waiting.files, "bytes": waiting.bytes}
+    session.out.emit({"undoable": list(waiting), "total": total}, waiting.__str__)
+
+
 @click.command()
 @options.dataset
+@options.all_rows
 @with_session
 def show(session: Session, dataset: str) -> None:
     """Show a dataset's description, columns and totals."""
@@ -71,6 +91,8 @@ def show(session: Session, dataset: str) -> None:
         "spec": opened.spec,
         "dropped_at": opened.dropped_at,
     }
+    amount = f"{formatting.partitions(total.partitions)}, {formatting.rows(total.rows)}, {formatting.size(total.bytes)}"
+    summary = emphasised(f"{opened.uri}: {amount}, {formatting.monthly(total.monthly_cost)}")
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
         ("partitions", formatting.count(total.partitions)),
@@ -82,7 +104,7 @@ def show(session: Session, dataset: str) -> None:
     if (dropped := opened.dropped) is not None:
         facts.append(("dropped", f"{dropped.at:%Y-%m-%d %H:%M}; {dropped.way_out(opened.uri)}"))
     parts = [
-        opened.uri,
+        summary,
         formatting.table_text(["", ""], facts),
         untold or formatting.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
@@ -92,18 +114,31 @@ def show(session: Session, dataset: str) -> None:
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
 @options.as_of
+@options.all_rows
 @with_session
-def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it.
+def explain(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    as_of: str | None,
+) -> None:
+    """Say why a partition is where it is, and what happens next.
 
-    Without KEY: what comes next for each partition, as a table.
+    With a range, a pattern or several KEYs: a sentence for each partition. Without KEY: what comes next for each
+    partition, as a table.
     """
     opened = session.dataset(dataset)
-    if key is not None:
-        explanation = opened.explain(key, as_of=as_of)
-        session.out.emit(explanation, str(explanation))
+    if chosen is not None:
+        one = chosen.exact(opened.spec)
+        if one is not None and len(one) == 1:
+            explanation = opened.explain(one[0], as_of=as_of)
+            session.out.emit(explanation, str(explanation))
+            return
+        explanations = opened.explain_many(chosen, as_of=as_of)
+        session.out.emit(list(explanations), "\n".join(map(str, explanations)))
         return
     outlooks = [_Outlook.of(opened.spec, part) for part in opened.partitions(as_of=as_of)]
     rows = (
@@ -126,27 +161,15 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
 @click.command()
 @options.dataset
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
+@options.all_rows
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
-    """Say what happened to a dataset: ingests, moves, expiries, undos, holds, deletions: why, and by whom."""
+    """Say what happened to a dataset: when, why, and by whom.
+
+    Ingests, moves, expiries, undos, holds and deletions, newest first.
+    """
     entries = session.dataset(dataset).history(limit)
-    rows = (
-        (
-            f"{entry.at:%Y-%m-%d %H:%M:%S%z}",
-            entry.operation,
-            formatting.count(entry.version),
-            _partitions(entry),
-            formatting.count(entry.rows),
-            "-" if entry.bytes is None else formatting.size(entry.bytes),
-            entry.reason or "",
-            entry.by or "",
-            entry.run or "",
-            f"{entry.undo_until:%Y-%m-%d %H:%M}" if entry.undo_until else "",
-        )
-        for entry in entries
-    )
-    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
-    session.out.emit(entries, formatting.table_text(headings, rows))
+    session.out.emit(entries, entries.__str__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +205,3 @@ class _Outlook:
             next_at=step.at(part.window) if step and part.window else None,
             held=part.held,
         )
-
-
-def _partitions(entry: HistoryEntry) -> str:
-    if not entry.keys:
-        return formatting.count(entry.partitions)
-    named = ", ".join(entry.keys[:_KEYS_SHOWN])
-    more = len(entry.keys) - _KEYS_SHOWN
-    return f"{named} and {more:,} more" if more > 0 else named

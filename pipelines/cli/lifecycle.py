@@ -8,30 +8,45 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.pipelines.cli import options
-from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.choices import Choice
+from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.cli.options import Session, with_session
-from tierlake.pipelines.errors import PolicyRefused
 from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from tierlake.pipelines.dataset import Dataset
     from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
     from tierlake.pipelines.lifecycle.results import ApplyResult
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec
 
 __all__ = ["apply", "diff", "expire", "plan", "tier"]
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["tiering", "expiry"]))
+@click.argument("what", type=Choice(["tiering", "expiry"]))
 @options.dataset
+@options.partitions
 @options.as_of
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for `tierlake apply`.")
+@options.all_rows
 @with_session
-def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: Path | None) -> None:
-    """Say what a policy would move or expire, what that costs and what it saves. Changes nothing."""
+def plan(
+    session: Session,
+    what: str,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    as_of: str | None,
+    out: Path | None,
+) -> None:
+    """Say what a policy would move or expire, and what that saves. Changes nothing.
+
+    With KEY (a partition, a range, a pattern), only of those partitions.
+    """
     opened = session.dataset(dataset)
-    made = opened.plan_tiering(as_of=as_of) if what == "tiering" else opened.plan_expiry(as_of=as_of)
+    planning = opened.plan_tiering if what == "tiering" else opened.plan_expiry
+    made = planning(as_of=as_of, keys=chosen)
     session.out.emit(made, made.__str__)
     if out is not None:
         out.write_text(made.to_json(), encoding="utf-8")
@@ -41,9 +56,10 @@ def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: P
 @click.command()
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.as_of
+@options.all_rows
 @with_session
 def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
-    """Say how a description differs from what is stored with its dataset, and what it would do. Changes nothing.
+    """Say how a description differs from the stored one. Shows what it would do, and changes nothing.
 
     SPEC.yaml is the desired state: a field that it leaves out means the default, but for `format` and `partition`.
     Exits 0 where nothing differs, 1 where something does, as diff does.
@@ -58,11 +74,12 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
 @click.argument("what", metavar="PLAN.json|SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reason", default="", help="Of a description: why it changes; the history keeps it.")
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
 def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: bool, yes: bool) -> int:
-    """Do what a saved plan says, or make a description the one that is stored with its dataset.
+    """Do what a saved plan says, or store a changed description.
 
     The two are told apart by what they are: a plan is what `tierlake plan ... --out` wrote, all else is a description.
 
@@ -105,30 +122,55 @@ def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: boo
 
 @click.command()
 @options.dataset
+@options.partitions
 @options.as_of
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
-def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, yes: bool) -> int:
-    """Move partitions to the tiers where they belong: plan and apply in one."""
+def tier(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    as_of: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Move partitions to the tiers where they belong. Plan and apply in one.
+
+    With KEY (a partition, a range, a pattern), only those partitions.
+    """
     opened = session.dataset(dataset)
-    return _applied(session, opened, opened.plan_tiering(as_of=as_of), dry_run=dry_run, yes=yes)
+    return _applied(session, opened, opened.plan_tiering(as_of=as_of, keys=chosen), dry_run=dry_run, yes=yes)
 
 
 @click.command()
 @options.dataset
+@options.partitions
 @options.as_of
 @options.no_undo
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
-def expire(session: Session, dataset: str, *, as_of: str | None, no_undo: bool, dry_run: bool, yes: bool) -> int:
-    """Take partitions that are past retention out of the table: plan and apply in one.
+def expire(
+    session: Session,
+    dataset: str,
+    *,
+    chosen: Selection | None,
+    as_of: str | None,
+    no_undo: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Take partitions that are past retention out of the table. Plan and apply in one.
 
+    With KEY (a partition, a range, a pattern), only those partitions, as far as they are past retention.
     Readers no longer see them. `undo` brings them back until the grace ends; then `vacuum` deletes the files.
     """
     opened = session.dataset(dataset)
-    made = opened.plan_expiry(as_of=as_of)
+    made = opened.plan_expiry(as_of=as_of, keys=chosen)
     return _applied(session, opened, made, no_undo=no_undo, dry_run=dry_run, yes=yes)
 
 
@@ -157,20 +199,11 @@ def _applied(
     if not session.confirm(f"Do this to {formatting.partitions(len(made.steps))}{without}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
-    result = opened.apply(made, progress=session.out.shows_progress, **more)
+    result = opened.apply(made, **more)
     session.out.emit(result, str(result))
     return _emitted(session, result)
 
 
 def _emitted(session: Session, result: ApplyResult) -> ExitCode:
-    for key, error in result.failed.items():
-        session.out.note(f"error: {error}" if error.startswith(key) else f"error: {key}: {error}")
-    return _exit_code(result)
-
-
-def _exit_code(result: ApplyResult) -> ExitCode:
-    if result.ok:
-        return ExitCode.DONE
-    if result.done or result.skipped:
-        return ExitCode.PARTIAL
-    return ExitCode.REFUSED if set(result.codes.values()) == {PolicyRefused.code} else ExitCode.FAILED
+    session.note_failures(result.failed)
+    return exit_code_of(result.codes, done=len(result.done) + len(result.skipped))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from tierlake.connector.observe.configuration import Observing, configure
+from tierlake.pipelines.cli.choices import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ def log_options(command: Callable[P, T]) -> Callable[P, T]:
     for option in (
         click.option(
             "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
+            type=Choice(["debug", "info", "warning", "error"]),
             callback=_set,
             expose_value=False,
             is_eager=True,
@@ -31,7 +32,7 @@ def log_options(command: Callable[P, T]) -> Callable[P, T]:
         ),
         click.option(
             "--log",
-            type=click.Choice(["json", "text", "off"]),
+            type=Choice(["json", "text", "off"]),
             callback=_set,
             expose_value=False,
             is_eager=True,

@@ -18,13 +18,15 @@ __all__ = ["drop", "undrop", "vacuum", "verify"]
 @options.dataset
 @options.as_of
 @click.option("--repair", is_flag=True, help="Mend a wrong storage class or a lost encryption; never deletes anything.")
+@options.all_rows
 @with_session
 def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -> ExitCode:
-    """Check that all that is committed is there, encrypted, and in a class that the policy allows.
+    """Check that all that is committed is there, and as it should be.
 
-    A problem is a line, with what is wrong: a file that is `missing`, or has another `size`, `class` or `encryption`;
-    or what no act of ours makes: `erased` rows that are back, rows that are live twice (`doubled`), a `held` partition
-    whose files are gone, an object `hidden` by a delete marker of others.
+    It is encrypted, and in a class that the policy allows. A problem is a line, with what is wrong: a file that is
+    `missing`, or has another `size`, `class` or `encryption`; or what no act of ours makes: `erased` rows that are
+    back, rows that are live twice (`doubled`), a `held` partition whose files are gone, an object `hidden` by a delete
+    marker of others.
 
     Exits 0 where there is none. Files that no commit names are counted: they are no error.
     """
@@ -39,7 +41,7 @@ def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -
 @options.yes
 @with_session
 def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitCode:
-    """Delete the files that no commit names: expired and replaced ones after the grace, orphans after 24 hours.
+    """Delete the files that no commit names. Expired and replaced ones after the grace, orphans after 24 hours.
 
     Of a dropped dataset whose grace is over and whose files are gone, it deletes the log, the journal and the
     description as well: the prefix can be created anew.
@@ -94,7 +96,7 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
 @options.dry_run
 @with_session
 def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> ExitCode:
-    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends.
+    """Take a dropped dataset back. All partitions that it had return; possible until its grace ends.
 
     Exits 3 where others have written to some of them meanwhile, so that these cannot come back.
     """

@@ -1,4 +1,4 @@
-"""What commands have in common: `--json`, `--profile`, `--endpoint-url`, asking first, DATASET, KEY and dates."""
+"""What commands have in common: `--json`, `--profile`, `--endpoint-url`, asking first, DATASET, KEY... and dates."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 from tierlake.pipelines.cli.trace import command_span, trace
+from tierlake.pipelines.runtime.page import SHOWS_ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.model.text_options import TextOptions
 
@@ -28,13 +31,15 @@ __all__ = [
     "KEY",
     "SIZE",
     "Session",
+    "all_rows",
     "as_of",
     "dask",
     "dataset",
     "dry_run",
-    "key",
+    "keys",
+    "named",
     "no_undo",
-    "optional_key",
+    "partitions",
     "spec_in",
     "text",
     "text_options",
@@ -69,6 +74,11 @@ class Session:
         from tierlake.pipelines.dataset import Dataset
 
         return Dataset.open(named if "://" in named else _file(Path(named)), fs=self.filesystem())
+
+    def note_failures(self, failed: Mapping[str, str]) -> None:
+        """Say what failed, a line for each partition."""
+        for key, error in failed.items():
+            self.out.note(f"error: {error}" if error.startswith(key) else f"error: {key}: {error}")
 
     def confirm(self, question: str, *, yes: bool) -> bool:
         """Ask before something is changed, unless `--yes` said it already.
@@ -116,7 +126,8 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
             profile=_text(given.pop("profile")),
             endpoint_url=_text(given.pop("endpoint_url")),
         )
-        with command_span():
+        shows_all = bool(click.get_current_context().meta.get(SHOWS_ALL))
+        with command_span(), session.out.open_page(shows_all=shows_all):
             return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
 
     return run
@@ -131,10 +142,10 @@ class _Key(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from tierlake.pipelines.errors import SpecError
-        from tierlake.pipelines.model.partition_key import PartitionKey
+        from tierlake.pipelines.model.selection import KeyText
 
         try:
-            return str(PartitionKey.parse(value))
+            return KeyText.parse(value).text
         except SpecError as error:
             self.fail(f"{error.message}; {error.hint}", param, ctx)
 
@@ -172,8 +183,6 @@ KEY = _Key()
 SIZE = _Size()
 
 dataset = click.argument("dataset")
-key = click.argument("key", type=KEY)
-optional_key = click.argument("key", type=KEY, required=False)
 as_of = click.option("--as-of", type=DATE, help="Plan as if it were this day or instant. [default: now]")
 no_undo = click.option(
     "--no-undo", is_flag=True, help="Give undo up: for plain Parquet in buckets without versions, which need it."
@@ -182,13 +191,57 @@ yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dask = click.option("--dask", "scheduler", metavar="ADDRESS", help="Let workers of this Dask scheduler do it.")
 
 
+def partitions(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """KEY..., `--since` and `--until`: the command gets them as one selection, `chosen`, or None, which is all."""
+
+    @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+    @click.option(
+        "--since", type=DATE, help="Only partitions whose window begins then or later; a date is the start of that day."
+    )
+    @click.option(
+        "--until", type=DATE, help="Only partitions whose window has ended by then; a date includes that whole day."
+    )
+    @functools.wraps(command)
+    def run(*args: object, keys: tuple[str, ...], since: str | None, until: str | None, **others: object) -> int | None:
+        from tierlake.pipelines.model.selection import Selection
+
+        chosen = Selection(keys, since, until)
+        return command(*args, chosen=None if chosen.is_all else chosen, **others)
+
+    return run
+
+
+def keys(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """KEY... alone, for a command whose `--until` means something else."""
+
+    @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+    @functools.wraps(command)
+    def run(*args: object, keys: tuple[str, ...], **others: object) -> int | None:
+        from tierlake.pipelines.model.selection import Selection
+
+        return command(*args, chosen=Selection(keys) if keys else None, **others)
+
+    return run
+
+
+def named(chosen: Selection | None) -> Selection:
+    """The partitions of a command that takes all of them only if they are named.
+
+    Raises:
+        click.UsageError: None is named.
+    """
+    if chosen is None:
+        raise click.UsageError("name partitions: a KEY, a range, a pattern", click.get_current_context())
+    return chosen
+
+
 def text(command: Callable[P, int | None]) -> Callable[P, int | None]:
     """Options on how text files are written; what is left out, the spec says or the file tells."""
     for option in (
         click.option("--null", "nulls", metavar="WORD", multiple=True, help="Unquoted, it stands for null."),
         click.option("--encoding", metavar="NAME", help="Of text: latin-1, cp1252, utf-16. [default: utf-8]"),
-        click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of text's numbers."),
-        click.option("--quote", type=click.Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
+        click.option("--decimal", type=Choice([".", ","]), help="The decimal mark of text's numbers."),
+        click.option("--quote", type=Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
         click.option("--delimiter", metavar="CHAR", help="Between fields of CSV; '\\t' is a tab."),
     ):
         command = option(command)
@@ -216,4 +269,15 @@ def text_options(base: TextOptions, **given: object) -> TextOptions:
         raise click.UsageError(message, click.get_current_context()) from None
 
 
+def _show_all(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    context.meta[SHOWS_ALL] = value
+
+
+all_rows = click.option(
+    SHOWS_ALL,
+    is_flag=True,
+    expose_value=False,
+    callback=_show_all,
+    help="Show all rows on a terminal too; a pipe gets all.",
+)
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

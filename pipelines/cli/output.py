@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,10 +17,15 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime.cells import escaped_lines
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.page import Page, current_page, has_colour, on_page
+from tierlake.pipelines.runtime.progress import PlainLines, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tierlake.pipelines.runtime.progress import Progress
 
 __all__ = ["Output", "plain"]
 
@@ -34,19 +42,37 @@ class Output:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody watches."""
-        return sys.stderr.isatty()
+        """Whether somebody watches at a terminal that can redraw a line."""
+        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    @contextmanager
+    def open_page(self, *, shows_all: bool = False) -> Iterator[None]:
+        """Write for what stdout is, a terminal or a pipe; how work goes on is said on stderr.
+
+        Args:
+            shows_all: Show all rows of a long table on a terminal too.
+        """
+        progress: Progress = True if self.shows_progress else PlainLines(partial(_echo, err=True))
+        with on_page(Page.of(sys.stdout, shows_all=shows_all)), watched(progress):
+            yield
 
     def emit(self, document: object, text: str | Callable[[], str]) -> None:
         """Say the result, once: the document to programs, the text, or what a function makes of it, to people."""
         if self.as_json:
             click.echo(_json(document))
         else:
-            click.echo(text if isinstance(text, str) else text())
+            _echo(text if isinstance(text, str) else text())
 
     def note(self, text: str) -> None:
         """Say something on the way."""
-        click.echo(text, err=True)
+        _echo(text, err=True)
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    page = current_page()
+    made_coloured = page is not None and page.is_coloured
+    is_coloured = has_colour(sys.stderr if err else sys.stdout)
+    click.echo(escaped_lines(text, is_coloured=made_coloured), err=err, color=is_coloured)
 
 
 def _json(document: object) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ _HEADERS = {
 @click.command()
 @click.argument("uri")
 @click.option("--expires", type=click.IntRange(1), default=600, show_default=True, help="Seconds until it ends.")
-@click.option("--method", type=click.Choice(["GET", "PUT", "POST"]), default="GET", show_default=True)
+@click.option("--method", type=Choice(["GET", "PUT", "POST"]), default="GET", show_default=True)
 @click.option("--max-size", type=options.SIZE, help="POST: the largest upload, as 10MB.")
 @click.option("--content-type", metavar="TYPE", help="POST: what an upload may be, as image/png or image/*.")
 @with_session
 def presign(
     session: Session, uri: str, *, expires: int, method: str, max_size: int | None, content_type: str | None
 ) -> None:
-    """Print a URL that lets anybody read or write one object for a while: whoever has it, has the access.
+    """Print a URL that lets anybody read or write one object. For a while: whoever has it, has the access.
 
     With PUT, the headers that the write policy asks for must be sent along; with POST, the form's fields.
     """

@@ -10,6 +10,7 @@ import click
 from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["rejects"]
 
 _ALL = "*"
-_ROWS_SHOWN = 200
-_CELL_SHOWN = 60
 
 
 @click.command()
@@ -35,6 +34,7 @@ _CELL_SHOWN = 60
 @click.option("--mended", metavar="PATH", help="With retry: take the rows of this file instead, mended.")
 @click.option("--replace", is_flag=True, help="With retry: replace the partitions of these rows; else they are added.")
 @options.text
+@options.all_rows
 @options.dry_run
 @with_session
 def rejects(
@@ -49,7 +49,7 @@ def rejects(
     dry_run: bool,
     **text: object,
 ) -> None:
-    r"""List the rows that could not be taken, print them with their reasons, or take them again.
+    r"""List the rows that could not be taken, or take them again.
 
     \b
     tierlake rejects DATASET                     files, how many rows, and why
@@ -75,20 +75,7 @@ def rejects(
 
 def _list(session: Session, opened: Dataset) -> None:
     waiting = opened.rejects()
-    rows = (
-        (
-            f"lake://{file.path}",
-            formatting.count(file.rows),
-            f"{file.at:%Y-%m-%d %H:%M}",
-            ", ".join(f"{count:,} x {reason}" for reason, count in sorted(file.reasons.items())),
-            file.source,
-        )
-        for file in waiting
-    )
-    text = (
-        formatting.table_text(["file", ">rows", "when", "why", "source"], rows) if waiting else "no rejected rows wait"
-    )
-    session.out.emit(waiting, text)
+    session.out.emit(waiting, str(waiting))
 
 
 def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> None:
@@ -102,12 +89,13 @@ def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> Non
             message = f"{str(out)!r} is there already: name another file, or remove it first"
             raise click.UsageError(message, click.get_current_context()) from None
         count = opened.rejected_rows(paths[0]).num_rows
-        session.out.emit({"out": str(out), "rows": count}, f"wrote {count:,} rows to {out}: mend them")
+        session.out.emit({"out": str(out), "rows": count}, f"wrote {formatting.rows(count)} to {out}: mend them")
         return
     tables = [opened.rejected_rows(path) for path in paths]
     rows = [row for table in tables for row in _rows(table)]
     cells = ([_cell(row[name]) for name in _HEADS] for row in rows)
-    text = formatting.table_text(list(_HEADS), cells, limit=_ROWS_SHOWN) if rows else "no rejected rows wait"
+    summary = emphasised(f"{formatting.counted(len(rows), 'rejected row')} in {formatting.files(len(tables))}")
+    text = formatting.table_text(list(_HEADS), cells, title=summary) if rows else "no rejected rows wait"
     session.out.emit(rows, text)
 
 
@@ -127,8 +115,7 @@ def _rows(table: pa.Table) -> list[dict[str, object]]:
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         value = ", ".join(f"{name}={item}" for name, item in value.items() if item is not None)
-    text = "" if value is None else str(value)
-    return text if len(text) <= _CELL_SHOWN else f"{text[: _CELL_SHOWN - 3]}..."
+    return "" if value is None else str(value)
 
 
 def _retry(

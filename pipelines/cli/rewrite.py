@@ -15,13 +15,14 @@ from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from tierlake.pipelines.maintenance.erase import EraseReport
+    from tierlake.pipelines.model.selection import Selection
 
 __all__ = ["compact", "erase"]
 
 
 @click.command()
 @options.dataset
-@options.optional_key
+@options.partitions
 @click.option("--sort-by", metavar="COLUMN", multiple=True, help="Sort rows within each file; rewrites all files.")
 @click.option(
     "--level",
@@ -30,19 +31,20 @@ __all__ = ["compact", "erase"]
     help="Compression level (zstd: up to 22); rewrites all files.",
 )
 @options.dask
+@options.all_rows
 @options.dry_run
 @with_session
 def compact(
     session: Session,
     dataset: str,
-    key: str | None,
     *,
+    chosen: Selection | None,
     sort_by: tuple[str, ...],
     compression_level: int | None,
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Put the small files of partition KEY, or of all partitions, together.
+    """Put small files together. Those of partition KEY, or of all partitions.
 
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
@@ -51,13 +53,12 @@ def compact(
 
     with connected(scheduler) as client:
         result = session.dataset(dataset).compact(
-            key,
+            chosen,
             sort_by=sort_by or None,
             compression_level=compression_level,
             dry_run=dry_run,
             engine="dask" if client else "local",
             client=client,
-            progress=session.out.shows_progress,
         )
     session.out.emit(result, str(result))
 
@@ -78,6 +79,7 @@ def compact(
     help="Delete the old files with such rows at once: readers that are at it fail, and undo is no longer possible.",
 )
 @options.dask
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -91,7 +93,7 @@ def erase(
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
-    """Delete the rows that match from every partition that holds them (requests to be forgotten).
+    """Delete the rows that match, for good (requests to be forgotten). From every partition that holds them.
 
     The report says what was rewritten and where such rows still are: held partitions, archived classes, rejected rows,
     and old files, which `vacuum` deletes after the grace. Exits 3 where any such row can still be read, or may be; run
@@ -110,7 +112,7 @@ def erase(
             return ExitCode.DONE if is_complete else ExitCode.PARTIAL
         if not yes:
             session.out.note(f"{preview}\n")
-        if not session.confirm(f"Erase {formatting.count(preview.rows)} rows of {opened.uri}?", yes=yes):
+        if not session.confirm(f"Erase {formatting.rows(preview.rows)} of {opened.uri}?", yes=yes):
             session.out.note("nothing was changed")
             return ExitCode.FAILED
         report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)

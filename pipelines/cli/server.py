@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from tierlake.connector.errors import EndpointUnreachable
+from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 
@@ -46,12 +47,13 @@ _CLASHING = (
     help="The folder for all that it keeps; the same folder again brings everything back.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of S3. [default: a free one]")
-@click.option("--kind", type=click.Choice(["seaweedfs", "minio"]), default="seaweedfs", show_default=True)
+@click.option("--kind", type=Choice(["seaweedfs", "minio"]), default="seaweedfs", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
-    """Run a real S3 server on this machine until Ctrl-C: SeaweedFS, or MinIO.
+    """Run a real S3 server on this machine until Ctrl-C.
 
-    It listens on the loopback interface only, with credentials of its own, which `source DIR/env.sh` sets.
+    Either SeaweedFS or MinIO. It listens on the loopback interface only, with credentials of its own, which `source
+    DIR/env.sh` sets.
     """
     from tierlake.connector.local_server.servers import EmbeddedServer, MinioServer
 
@@ -87,7 +89,13 @@ def _how_to(running: LocalServer, script: Path) -> str:
 
 In another terminal:
   source {shlex.quote(str(script))}      # the endpoint and its credentials
-  python -c 'import fsspec; fsspec.filesystem("lake").mkdir("warehouse")'
+  tierlake bucket apply warehouse
+
+A dataset of a file of yours, with a description that you can look over:
+  tierlake init FILE.csv --uri lake://warehouse/data --out data.yaml
+  tierlake create data.yaml
+  tierlake ingest data.yaml FILE.csv
+  tierlake ls data.yaml
 
 In Python, started from that terminal:
   import pandas as pd

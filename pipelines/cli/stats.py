@@ -36,9 +36,10 @@ _SECOND: Final = 1.0
 @click.argument("place", metavar="DATASET|URL")
 @options.as_of
 @click.option("--objects", is_flag=True, help="Also count incomplete uploads and unencrypted files: a request each.")
+@options.all_rows
 @with_session
 def stats(session: Session, place: str, *, as_of: str | None, objects: bool) -> None:
-    """Show figures: partitions and bytes by tier, what is due, what the tiers save, and requests with their times.
+    """Show figures: bytes by tier, what is due, requests and times.
 
     Of a DATASET they are computed, with the requests that this takes. http://HOST:PORT is a running process with
     TIERLAKE_METRICS=prometheus:PORT, and shows those of the process. Requests of deltalake's own are not counted.

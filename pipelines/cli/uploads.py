@@ -10,6 +10,7 @@ from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.failures import ExitCode
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +22,7 @@ __all__ = ["uploads"]
 
 @click.group()
 def uploads() -> None:
-    """Multipart uploads that were begun and not completed: in no listing, and paid for.
+    """Multipart uploads that were begun and not completed. They are in no listing, and paid for.
 
     abort takes --json, --profile and --endpoint-url after its name.
     """
@@ -30,6 +31,7 @@ def uploads() -> None:
 @uploads.command("abort")
 @click.argument("place", metavar="BUCKET[/PREFIX]")
 @click.option("--older-than", default="1d", show_default=True, help="Only those begun before that age: 12h, 1d, 2w.")
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session
@@ -42,15 +44,17 @@ def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: 
     incomplete = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
     now = fs.server_time(place)
     if dry_run or not incomplete:
-        session.out.emit({"aborted": [], "would_abort": _rows(incomplete, now)}, _table(incomplete, now))
+        document = {"aborted": [], "would_abort": _rows(incomplete, now)}
+        session.out.emit(document, _text("would abort", incomplete, now))
         return ExitCode.DONE
     if not yes:
-        session.out.note(f"{_table(incomplete, now)}\n")
-    if not session.confirm(f"Abort {len(incomplete):,} uploads?", yes=yes):
+        session.out.note(f"{_text('would abort', incomplete, now)}\n")
+    if not session.confirm(f"Abort {formatting.counted(len(incomplete), 'upload')}?", yes=yes):
         session.out.note("nothing was aborted")
         return ExitCode.FAILED
     fs.abort_uploads(incomplete)  # these, and none that came of age meanwhile
-    session.out.emit({"aborted": _rows(incomplete, now), "would_abort": []}, _table(incomplete, now))
+    document = {"aborted": _rows(incomplete, now), "would_abort": []}
+    session.out.emit(document, _text("aborted", incomplete, now))
     return ExitCode.DONE
 
 
@@ -66,8 +70,9 @@ def _rows(incomplete: list[IncompleteUpload], now: datetime) -> list[dict[str, o
     ]
 
 
-def _table(incomplete: list[IncompleteUpload], now: datetime) -> str:
+def _text(did: str, incomplete: list[IncompleteUpload], now: datetime) -> str:
     if not incomplete:
         return "no such uploads"
     rows = [(upload.path, upload.upload_id, formatting.age(now - upload.initiated)) for upload in incomplete]
-    return formatting.table_text(("key", "upload", ">age"), rows, footer=(f"{len(incomplete):,} in all", "", ""))
+    summary = emphasised(f"{did} {formatting.counted(len(rows), 'incomplete upload')}")
+    return formatting.table_text(("key", "upload", ">age"), rows, title=summary)

@@ -33,9 +33,9 @@ MONTH = timedelta(days=365.25 / 12)
 DEFAULT_HORIZON = timedelta(days=365)
 """How far ahead savings count where the policy has no next step: 12 months."""
 
-Mover = Literal["copy", "tag"]
+Mover = Literal["copy", "tag", "rule"]
 Request = Literal["HEAD", "GET", "PUT", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
-Way = Literal["copy", "copy of a version", "tag"]
+Way = Literal["copy", "copy of a version", "tag", "rule"]
 
 REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
     {
@@ -49,6 +49,7 @@ REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyTyp
             "PUT tagging": 1,
         },
         "tag": {"HEAD": 1, "GET tagging": 1, "PUT tagging": 1},
+        "rule": {},
     }
 )
 """What moving one file asks of the store, by the way it moves; `tests/pipelines/test_requests.py` counts them.
@@ -70,7 +71,8 @@ class MoveCost:
         monthly_after: Storage a month where they would go.
         requests: What the moves themselves cost, once.
         retrieval: What reading the files out of their class costs, once.
-        early_deletion: What is charged for leaving a class before its minimum duration, once.
+        early_deletion: What is charged for leaving a class before its minimum duration, once: the one where the files
+            are, and the one where they would go, if the next step comes before its minimum is over.
         horizon: How long the files stay there: until the policy's next step.
     """
 
@@ -144,7 +146,7 @@ class MoveRates:
             target: Rates of the class where they would go.
             prices: The list that both come from.
             mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its
-                requests and the lifecycle transition.
+                requests and the lifecycle transition; a lifecycle `rule` that goes by age pays for that alone.
             keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
         """
         way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
@@ -153,7 +155,7 @@ class MoveRates:
             source,
             target,
             prices.standard,
-            per_1000=requests + (target.transition.value if mover == "tag" else 0.0),
+            per_1000=requests + (0.0 if mover == "copy" else target.transition.value),
             per_1000_tails=_requests_price(REQUESTS_OF_A_TAIL, source, target, prices),
             read=source.retrieval_gb.value if mover == "copy" else 0.0,
         )
@@ -170,13 +172,16 @@ class MoveRates:
             tails: The number of files of which a tail is kept (`tables.tails`).
         """
         sizes = [size for size, _ in files]
+        stay = max(horizon, timedelta(0))
+        missing = max(timedelta(days=self.target.min_days.value) - stay, timedelta(0))
         return MoveCost(
             monthly_before=monthly_storage(sizes, self.source, self.standard),
             monthly_after=monthly_storage(sizes, self.target, self.standard),
             requests=(len(sizes) * self.per_1000 + tails * self.per_1000_tails) / 1000,
             retrieval=sum(sizes) / GIB * self.read,
-            early_deletion=self._early_deletion(files, as_of) if self.source.min_days.value else 0.0,
-            horizon=max(horizon, timedelta(0)),
+            early_deletion=(self._early_deletion(files, as_of) if self.source.min_days.value else 0.0)
+            + monthly_storage(sizes, self.target) * (missing / MONTH),
+            horizon=stay,
         )
 
     def _early_deletion(self, files: Sequence[tuple[int, datetime]], as_of: datetime) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
+from tierlake.connector.nearest import alternatives
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.model.key_columns import coded_keys, coded_values, coded_windows, is_text
 from tierlake.pipelines.model.partition_key import LONGEST_PATH, PartitionKey
@@ -104,7 +105,7 @@ class Partitioner:
         missing = [name for name in needed if name not in schema.names]
         if missing:
             message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
-            raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
+            raise SchemaMismatch(message, hint=alternatives(missing[0], schema.names))
         check_key_types(self._spec, schema)
         if event_time is None:
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.types as pat
 
+from tierlake.connector.nearest import alternatives
 from tierlake.pipelines.errors import (
     ArchivedError,
     SchemaMismatch,
@@ -175,7 +176,7 @@ def _check_written(handle: Handle, columns: pa.Schema) -> None:
         unknown = [name for name in names if name not in columns.names]
         if unknown:
             message = f"write.{option} names {unknown[0]}, which is no column of the files of {handle.spec.uri}"
-            raise SchemaMismatch(message, hint=f"they have: {', '.join(columns.names)}")
+            raise SchemaMismatch(message, hint=alternatives(unknown[0], columns.names))
     for name in write.bloom_filters:
         kind = columns.field(name).type
         if pat.is_nested(kind) or pat.is_boolean(kind):
@@ -196,7 +197,8 @@ def unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Part
         why = f"no column {unknown[0]}" if unknown else f"the source lacks {lacking[0]}"
     else:
         why = f"{', '.join(candidates)} is null in every row" if candidates else "they are all partition columns"
-    hint = f"there are: {', '.join(name for name in plan.files.names if name not in plan.lacking)}"
+    there = [name for name in plan.files.names if name not in plan.lacking]
+    hint = alternatives(unknown[0] if unknown else "", there)
     raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
 
 

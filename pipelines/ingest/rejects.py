@@ -22,6 +22,7 @@ import pyarrow.types as pat
 from tierlake.connector.documents import json_list
 from tierlake.pipelines.errors import RejectedTooMany, SourceError
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.runtime.rows import Rows
 from tierlake.pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
@@ -85,6 +86,15 @@ class RejectFiles(Rows[RejectFile]):
         """A file as a row."""
         why = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(item.reasons.items()))
         return f"lake://{item.path}", formatting.count(item.rows), f"{item.at:%Y-%m-%d %H:%M}", why, item.source
+
+    def __str__(self) -> str:
+        return "\n".join([emphasised(self._summary()), self._table().text()]) if self else self._summary()
+
+    def _summary(self) -> str:
+        if not self:
+            return "no rejected rows wait"
+        count = formatting.counted(sum(file.rows for file in self), "rejected row")
+        return f"{count} in {formatting.files(len(self))}"
 
 
 def reject_paths(fs: LakeFileSystem, root: str) -> list[str]:

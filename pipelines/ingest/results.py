@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised, listed
 from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Replaced:
 
     def __str__(self) -> str:
         """For people."""
-        out = "rows out unknown" if self.rows_out is None else f"{self.rows_out:,} rows out"
+        out = "rows out unknown" if self.rows_out is None else f"{formatting.rows(self.rows_out)} out"
         return f"replaced {str(self.key) or 'the table'}: {out}, {self.rows_in:,} in"
 
 
@@ -100,13 +101,14 @@ class IngestResult(Shown):
         """For people."""
         if not self.committed:
             return f"run {self.run_key} had been committed before: nothing changed"
-        written = f"{self.rows:,} rows in {len(self.partitions):,} partitions"
-        lines = [f"{written} ({formatting.files(self.files)}, {formatting.size(self.bytes)}), version {self.version}"]
+        written = f"{formatting.rows(self.rows)} in {formatting.partitions(len(self.partitions))}"
+        amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
+        lines = [emphasised(f"{written} ({amount}), version {self.version}")]
         lines += _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
         if self.duplicates:
-            lines.append(f"{self.duplicates:,} duplicates left out")
+            lines.append(f"{formatting.counted(self.duplicates, 'duplicate')} left out")
         if self.rejected:
-            lines.append(f"{self.rejected:,} rejected, kept in lake://{self.rejects_path}")
+            lines.append(f"{formatting.rows(self.rejected)} rejected, kept in lake://{self.rejects_path}")
         lines += self.notes
         return "\n".join(lines)
 
@@ -114,9 +116,7 @@ class IngestResult(Shown):
 def _notes(
     replaced: Sequence[Replaced], added: Sequence[str], lacking: Sequence[str], untyped: Sequence[str]
 ) -> list[str]:
-    lines = [str(one) for one in replaced[:_SHOWN]]
-    if len(replaced) > _SHOWN:
-        lines.append(f"and {len(replaced) - _SHOWN:,} more partitions replaced")
+    lines = listed([str(one) for one in replaced], _SHOWN)
     if added:
         lines.append(f"new columns: {', '.join(added)}")
     if lacking:
@@ -151,22 +151,26 @@ class Rehearsal(Shown):
     def __str__(self) -> str:
         """For people."""
         if not self.committed:
-            return "this run key is committed already: nothing would change"
-        rows = ((key, formatting.count(rows)) for key, rows in sorted(self.partitions.items()))
-        footer = (f"{len(self.partitions):,} partitions", formatting.count(sum(self.partitions.values())))
-        table = formatting.table_text(["key", ">rows"], rows, footer=footer)
-        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
-        return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])
+            return self._summary()
+        return "\n".join([emphasised(self._summary()), self._table().text(), *self._notes()])
 
     def _summary(self) -> str:
         if not self.committed:
-            return str(self)
-        written = f"{sum(self.partitions.values()):,} rows in {formatting.partitions(len(self.partitions))}"
-        return f"would write {written}, and reject {self.rejected:,}"
+            return "this run key is committed already: nothing would change"
+        written = f"{formatting.rows(sum(self.partitions.values()))} in {formatting.partitions(len(self.partitions))}"
+        return f"{written} would be written; {formatting.rows(self.rejected)} would be rejected"
 
     def _parts(self) -> tuple[Table[tuple[str, int]] | str, ...]:
-        if not self.committed:
-            return ()
-        rows = Table(["key", ">rows"], sorted(self.partitions.items()), lambda one: (one[0], formatting.count(one[1])))
-        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
-        return rows, "\n".join(notes)
+        return (self._table(), "\n".join(self._notes())) if self.committed else ()
+
+    def _notes(self) -> list[str]:
+        return _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+
+    def _table(self) -> Table[tuple[str, int]]:
+        total = formatting.partitions(len(self.partitions)), formatting.count(sum(self.partitions.values()))
+        return Table(["key", ">rows"], sorted(self.partitions.items()), _rehearsed, total)
+
+
+def _rehearsed(partition: tuple[str, int]) -> tuple[str, str]:
+    key, rows = partition
+    return key, formatting.count(rows)

@@ -25,7 +25,8 @@ from tierlake.pipelines.lifecycle.decision import planned_files, price_note
 from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
 from tierlake.pipelines.lifecycle.results import ApplyResult
-from tierlake.pipelines.lifecycle.undo import bring_back, expired_keys, undo_expiry
+from tierlake.pipelines.lifecycle.undo import bring_back, undo_expiry
+from tierlake.pipelines.lifecycle.undoable import expired_keys
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.model.age import is_past_retention, window_of_key, without_window
@@ -42,7 +43,7 @@ from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import Change, Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from tierlake.pipelines.lifecycle.outlook import Materialized
@@ -59,17 +60,23 @@ __all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 # -- planning -------------------------------------------------------------------------------------------------------
 
 
-def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | None = None) -> ExpiryPlan:
+def plan_expiry(
+    handle: Handle,
+    as_of: datetime,
+    materialized: Materialized | None = None,
+    keys: Collection[PartitionKey] | None = None,
+) -> ExpiryPlan:
     """Plan which partitions leave the table, and which are due but kept.
 
     Args:
         handle: The dataset.
         as_of: The instant that ages count to.
         materialized: What the assets of `retention.after` have read. Without it, partitions that depend on them wait.
+        keys: Only these partitions; None means all.
     """
     spec, profile = handle.spec, handle.fs.profile
     after = formatting.age(spec.retention.expire_after)
-    outlook = expiry_outlook(handle, as_of, materialized)
+    outlook = expiry_outlook(handle, as_of, materialized, keys=keys)
     prices = price_list(profile.price_list)
     classes = Classes(spec, profile, prices)
     partitions = placed(handle, outlook.snapshot, outlook.due, is_new=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.lifecycle.decision import Decider, decider
 from tierlake.pipelines.lifecycle.plan import TierMove
+from tierlake.pipelines.lifecycle.undoable import newest_removals, still_waiting
 from tierlake.pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.query.catalog import kept_because
@@ -16,18 +18,22 @@ from tierlake.pipelines.query.restore import unreadable
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.table import Table
-from tierlake.pipelines.tables.requested_keys import unknown
+from tierlake.pipelines.tables.requested_keys import selected, unknown
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tierlake.pipelines.errors import UnknownPartition
+    from tierlake.pipelines.metastore.document import DatasetDocument
     from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import RemovalRecord, RemovedPartition
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.model.time_window import Window
     from tierlake.pipelines.query.placement import PlacedPartition
     from tierlake.pipelines.tables.snapshot import Snapshot
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "explain_many"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,14 +108,49 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     part = placed(handle, snapshot, [requested], is_new=True).get(requested)
     if part is None:
         return _explain_expired(handle, snapshot, requested)
+    return _explained(decider(handle, as_of), part, len(unreadable(handle, part.files)))
+
+
+def explain_many(handle: Handle, selection: Selection, as_of: datetime) -> tuple[Explanation, ...]:
+    """Explain partitions of the table, and expired ones that can come back, in key order.
+
+    Args:
+        handle: The dataset.
+        selection: The partitions; all means those of the table.
+        as_of: The instant at which the policy is evaluated.
+
+    Raises:
+        UnknownPartition: A key that nothing matches.
+        SpecError: A wrong range.
+    """
+    snapshot = handle.table.snapshot()
+    live = snapshot.by_partition()
+    removals = {} if selection.is_all else newest_removals(handle, ("expire",))
+    gone = [part.partition_key for _, part in still_waiting(handle, removals, {str(key) for key in live}).values()]
+
+    def absent(key: PartitionKey) -> UnknownPartition | None:
+        return None if str(key) in removals else unknown(handle.spec, snapshot, key)
+
+    names = selected(handle.spec, snapshot.known_schema, selection, {*live, *gone}, absent)
+    parts = placed(handle, snapshot, [key for key in names if key in live], is_new=True)
     deciding = decider(handle, as_of)
-    window = window_of_key(handle.spec, requested)
+    waiting = unreadable(handle, [file for part in parts.values() for file in part.files])
+    archived = Counter(file.live.key for file in waiting)
+    return tuple(
+        _explained(deciding, parts[key], archived[key])
+        if key in parts
+        else _explain_gone(handle, *removals[str(key)], deciding.document)
+        for key in names
+    )
+
+
+def _explained(deciding: Decider, part: PlacedPartition, archived: int) -> Explanation:
+    window = window_of_key(deciding.spec, part.key)
     explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
-    waiting = unreadable(handle, part.files)
-    if not waiting:
+    if not archived:
         return explained
-    what = f"{formatting.files(len(waiting))} of it must be restored before it can be read (`tierlake restore`)."
-    return replace(explained, text=f"{explained.text} {what}", archived_files=len(waiting))
+    what = f"{formatting.files(archived)} of it must be restored before it can be read (`tierlake restore`)."
+    return replace(explained, text=f"{explained.text} {what}", archived_files=archived)
 
 
 def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> Explanation:
@@ -181,10 +222,16 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
     gone = record.partition(name) if record else None
     if record is None or gone is None:
         raise unknown(handle.spec, snapshot, key)
+    return _explain_gone(handle, record, gone, handle.document.read() if handle.document is not None else None)
+
+
+def _explain_gone(
+    handle: Handle, record: RemovalRecord, gone: RemovedPartition, document: DatasetDocument | None
+) -> Explanation:
+    name = gone.key
     amount = f"{formatting.files(gone.totals.files)}, {formatting.size(gone.bytes)}"
     left = f"{name} ({amount}) was expired on {formatting.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until
-    document = handle.document.read() if handle.document is not None else None
     held = document.holds.get(name) if document is not None else None
     is_dropped = document is not None and document.dropped is not None
     stays = f"while it is held ({held.reason}) its files stay" if held else "after that `vacuum` deletes its files"

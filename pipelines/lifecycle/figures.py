@@ -22,6 +22,8 @@ from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,38 +123,49 @@ class Figures(Shown):
 
     def __str__(self) -> str:
         """A table of the tiers, and a line for each other figure."""
-        rows = [
-            (
-                tier,
-                formatting.count(one.partitions),
-                formatting.count(one.rows),
-                formatting.size(one.bytes),
-                formatting.money(one.monthly_cost),
-            )
-            for tier, one in self.tiers.items()
-        ]
+        of = f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}"
+        return "\n".join([emphasised(self._summary()), of, "", self._table().text(), "", *self._facts()])
+
+    def _summary(self) -> str:
+        partitions = sum(one.partitions for one in self.tiers.values())
+        costs = [one.monthly_cost for one in self.tiers.values()]
+        cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        size = formatting.size(sum(one.bytes for one in self.tiers.values()))
+        amount = f"{formatting.partitions(partitions)}, {size}"
+        due = f"{self.tiering_backlog:,} to move, {formatting.count(self.expiry_backlog)} to expire"
+        return f"{amount}, {formatting.monthly(cost)}; {due}"
+
+    def _parts(self) -> tuple[str | Table[tuple[str, TierFigures]], ...]:
+        of = f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}"
+        return of, self._table(), "\n".join(self._facts())
+
+    def _table(self) -> Table[tuple[str, TierFigures]]:
+        return Table(["tier", ">partitions", ">rows", ">size", ">$/month"], list(self.tiers.items()), _cells)
+
+    def _facts(self) -> list[str]:
         facts = [
             ("expiry backlog", _partitions(self.expiry_backlog)),
             ("tiering backlog", formatting.partitions(self.tiering_backlog)),
-            ("saved", f"{formatting.money(self.saved_monthly)} a month against all in the hot tier"),
+            ("saved", f"{formatting.monthly(self.saved_monthly)} against all in the hot tier"),
             ("last checkpoint", _ago(self.checkpoint_age)),
         ]
         if self.incomplete_uploads is not None:
-            facts.append(("incomplete uploads", f"{formatting.count(self.incomplete_uploads)} of a day and older"))
+            facts.append(("incomplete uploads", f"{self.incomplete_uploads:,} of a day and older"))
         if self.unencrypted_objects is not None:
-            facts.append(("unencrypted", f"{formatting.count(self.unencrypted_objects)} live files"))
-        tiers = formatting.table_text(["tier", ">partitions", ">rows", ">size", ">$/month"], rows)
+            facts.append(("unencrypted", formatting.counted(self.unencrypted_objects, "live file")))
         width = max(len(name) for name, _ in facts)
-        lines = [f"{name:<{width}}  {text}" for name, text in facts]
-        return "\n".join([f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
+        return [f"{name:<{width}}  {text}" for name, text in facts]
 
-    def _parts(self) -> tuple[str]:
-        tiers = [
-            f"{tier}: {formatting.partitions(one.partitions)}, {formatting.count(one.rows)} rows, "
-            f"{formatting.size(one.bytes)}, {formatting.money(one.monthly_cost)} a month"
-            for tier, one in self.tiers.items()
-        ]
-        return ("\n".join([*tiers, *str(self).rpartition("\n\n")[2].splitlines()]),)
+
+def _cells(figures: tuple[str, TierFigures]) -> tuple[str, ...]:
+    tier, one = figures
+    return (
+        tier,
+        formatting.count(one.partitions),
+        formatting.count(one.rows),
+        formatting.size(one.bytes),
+        formatting.money(one.monthly_cost),
+    )
 
 
 def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encryption: bool = False) -> Figures:

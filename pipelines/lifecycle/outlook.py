@@ -88,6 +88,8 @@ def expiry_outlook(
     as_of: datetime,
     materialized: Materialized | None = None,
     empty: Iterable[PartitionKey] = (),
+    *,
+    keys: Collection[PartitionKey] | None = None,
 ) -> ExpiryOutlook:
     """Look at a dataset: one read of its description, one of its table.
 
@@ -96,11 +98,12 @@ def expiry_outlook(
         as_of: The instant that ages count to.
         materialized: What the assets of `retention.after` have read. Without it, partitions that depend on them wait.
         empty: Partitions without rows in the table that a caller tracks all the same; they come due like the others.
+        keys: Only these partitions of the table; None means all.
     """
     spec = handle.spec
     document = handle.document.read() if handle.document else None
     snapshot = handle.table.snapshot()
-    live = snapshot.by_partition()
+    live = snapshot.by_partition(keys)
     after = spec.retention.expire_after
     due: dict[PartitionKey, timedelta] = {}
     reasons: dict[PartitionKey, str] = {}

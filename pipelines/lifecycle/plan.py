@@ -36,6 +36,7 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.columns import Columns
 from tierlake.pipelines.runtime.extras import needing
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,10 +183,10 @@ class Plan(Shown, Columns, PlanValue, Generic[StepT]):
 
         return plot_steps(self.steps, panel, ax)
 
-    def _text(self, body: str | Table[Any], notes: Sequence[str] = ()) -> str:
-        """The plan for people: what it is, its table, what is left alone, and notes."""
-        what = f"{self.kind} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
-        lines = [what, "", body if isinstance(body, str) else body.text(ROWS_SHOWN)]
+    def _text(self, summary: str, body: Table[Any], notes: Sequence[str] = ()) -> str:
+        """The plan for people: what it comes to, of what and when, its table, what is left alone, and notes."""
+        of = f"{self.kind} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
+        lines = [emphasised(summary), of, *(["", body.text(ROWS_SHOWN)] if self.steps else [])]
         if self.refused:
             lines += ["", refusals_table(self.refused).text(ROWS_SHOWN)]
         if self.ageless:
@@ -276,8 +277,14 @@ class TieringPlan(Plan[TierMove]):
         return moves_columns(self.steps)
 
     def __str__(self) -> str:
-        nothing = f"nothing to move; {self.untouched:,} partitions are where they belong"
-        return self._text(moves_table(self.steps) if self.steps else nothing)
+        if not self.steps:
+            belong = "it belongs" if self.untouched == 1 else "they belong"
+            summary = f"nothing to move; {formatting.are(self.untouched, 'partition')} where {belong}"
+            return self._text(summary, moves_table(()))
+        amount = f"{formatting.partitions(len(self.steps))} to move ({formatting.size(self.bytes)})"
+        has_prices = any(step.monthly_before is not None for step in self.steps)
+        saves = f": saves {formatting.monthly(self.saved_monthly)}, costs {formatting.dollars(self.one_off)} once"
+        return self._text(amount + (saves if has_prices else ""), moves_table(self.steps))
 
     def _summary(self) -> str:
         facts = [formatting.size(self.bytes)]
@@ -349,8 +356,14 @@ class ExpiryPlan(Plan[Expiration]):
 
     def __str__(self) -> str:
         if not self.steps:
-            return self._text(f"nothing to expire; {self.untouched:,} partitions are not past their retention")
-        return self._text(expirations_table(self.steps), ["", self._after()])
+            whose = "its" if self.untouched == 1 else "their"
+            summary = f"nothing to expire; {formatting.are(self.untouched, 'partition')} not past {whose} retention"
+            return self._text(summary, expirations_table(()))
+        amount = f"{formatting.partitions(len(self.steps))} to expire ({formatting.size(self.bytes)})"
+        has_prices = any(step.monthly is not None for step in self.steps)
+        saves = f": saves {formatting.monthly(self.saved_monthly)} once the grace is over"
+        summary = amount + (saves if has_prices else "")
+        return self._text(summary, expirations_table(self.steps), ["", self._after()])
 
     def _summary(self) -> str:
         facts = [formatting.size(self.bytes)]

@@ -26,7 +26,7 @@ def moves_table(moves: Sequence[TierMove]) -> Table[TierMove]:
         moves,
         _move,
         footer=(
-            f"{len(moves):,} partitions",
+            formatting.partitions(len(moves)),
             "",
             formatting.count(len(moving)),
             formatting.size(sum(moving)),
@@ -48,7 +48,7 @@ def expirations_table(expirations: Sequence[Expiration]) -> Table[Expiration]:
         expirations,
         _expiration,
         footer=(
-            f"{len(expirations):,} partitions",
+            formatting.partitions(len(expirations)),
             "",
             "",
             formatting.count(sum(len(expiration.files) for expiration in expirations)),

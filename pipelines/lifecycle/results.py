@@ -1,8 +1,8 @@
-"""What applying a plan, or undoing an expiry, did: values that print as a line and serialize as JSON."""
+"""What applying a plan, an undo or a hold did: values that print as a line and serialize as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar, Literal, Self
 
@@ -15,14 +15,53 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.table import Table
 
-__all__ = ["ApplyResult", "UndoResult"]
+__all__ = ["ApplyResult", "KeyChanges", "UndoResult", "UndoSummary"]
+
+_SHOWN = 40  # partitions that print() shows
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class ApplyResult(Shown, _Value):
+class _DoneInPart(Shown, _Value):
+    """The outcome of an act on several partitions, each of which may fail by itself.
+
+    Attributes:
+        failed: Partitions that were not, or only partly, changed, each with its error.
+        codes: The error codes of the failed ones (`stale_plan`, `policy_refused`, ...).
+    """
+
+    failed: dict[str, str] = Field(default_factory=dict)
+    codes: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed
+
+    def _parts(self) -> tuple[Table[tuple[str, str, str]] | str, ...]:
+        failed = [(key, self.codes.get(key, "-"), why) for key, why in self.failed.items()]
+        return (Table(["failed", "code", "why"], failed, tuple),)
+
+    def _raise(self, operation: str) -> None:
+        if self.failed:
+            hint = "what was done stays done; mend what each failure names, then run it again"
+            raise PartialFailure(f"{operation}: {self}", failures=self.failed, hint=hint)
+
+
+def _failures(failures: Mapping[str, Exception]) -> dict[str, dict[str, str]]:
+    """The fields of what failed, by key."""
+    return {
+        "failed": {key: str(error) for key, error in sorted(failures.items())},
+        "codes": {
+            key: error.code if isinstance(error, LakeError) else type(error).__name__
+            for key, error in sorted(failures.items())
+        },
+    }
+
+
+class ApplyResult(_DoneInPart):
     """What applying a plan did.
 
     Attributes:
@@ -41,8 +80,6 @@ class ApplyResult(Shown, _Value):
     operation: Literal["tiering", "expiry"]
     done: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    failed: dict[str, str] = Field(default_factory=dict)
-    codes: dict[str, str] = Field(default_factory=dict)
     files: int = 0
     bytes: int = 0
     pending: int = 0
@@ -69,11 +106,7 @@ class ApplyResult(Shown, _Value):
             operation=operation,
             done=tuple(sorted(done)),
             skipped=tuple(sorted(skipped)),
-            failed={key: str(error) for key, error in sorted(failures.items())},
-            codes={
-                key: error.code if isinstance(error, LakeError) else type(error).__name__
-                for key, error in sorted(failures.items())
-            },
+            **_failures(failures),
             files=files,
             bytes=size,
             pending=pending,
@@ -84,11 +117,6 @@ class ApplyResult(Shown, _Value):
         """The same result, with what the store refused afterwards."""
         return self.model_copy(update={"notes": tuple(notes)})
 
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failed
-
     @reporting
     def raise_failures(self) -> None:
         """Turn failures into an error.
@@ -96,9 +124,7 @@ class ApplyResult(Shown, _Value):
         Raises:
             PartialFailure: Something failed; it lists each.
         """
-        if self.failed:
-            hint = "what was done stays done; mend what each failure names, then run it again"
-            raise PartialFailure(f"{self.operation}: {self}", failures=self.failed, hint=hint)
+        self._raise(self.operation)
 
     def __str__(self) -> str:
         amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
@@ -109,10 +135,6 @@ class ApplyResult(Shown, _Value):
         parts += [f"{len(self.failed):,} {fail}"] if self.failed else []
         parts += self.notes
         return ", ".join(parts)
-
-    def _parts(self) -> tuple[Table[tuple[str, str, str]]]:
-        failed = [(key, self.codes.get(key, "-"), why) for key, why in self.failed.items()]
-        return (Table(["failed", "code", "why"], failed, tuple),)
 
 
 class UndoResult(Shown, _Value):
@@ -156,3 +178,120 @@ class UndoResult(Shown, _Value):
             return f"{self.key} is as it was before it was replaced: {amount}{notes}"
         kept = f"; kept until {formatting.day(self.kept_until)}" if self.kept_until else ""
         return f"{self.key} is back: {amount}{kept}{notes}"
+
+
+class UndoSummary(_DoneInPart):
+    """What an undo of several partitions did.
+
+    Attributes:
+        results: Of each partition that is back, or would be, in key order.
+        lost: Partitions that match as well and left for good: their grace is over, or undo was given up.
+        dry_run: True where the checks alone were made.
+    """
+
+    results: tuple[UndoResult, ...] = ()
+    lost: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        results: Iterable[UndoResult],
+        *,
+        failures: Mapping[str, Exception],
+        lost: Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> Self:
+        """The summary, from the outcome of each partition."""
+        ordered = sorted(results, key=lambda one: one.key)
+        return cls(results=tuple(ordered), lost=tuple(lost), dry_run=dry_run, **_failures(failures))
+
+    @property
+    def changed(self) -> tuple[UndoResult, ...]:
+        """Those that came back now, or would."""
+        return tuple(one for one in self.results if one.changed or one.dry_run)
+
+    @reporting
+    def raise_failures(self) -> None:
+        """Turn failures into an error.
+
+        Raises:
+            PartialFailure: Something failed; it lists each.
+        """
+        self._raise("undo")
+
+    @property
+    def line(self) -> str:
+        """The summary in one line."""
+        came = self.changed
+        amount = (
+            f"{formatting.files(sum(one.files for one in came))}, {formatting.size(sum(one.bytes for one in came))}"
+        )
+        back = "would come back" if self.dry_run else "is back" if len(came) == 1 else "are back"
+        parts = [f"{formatting.partitions(len(came))} {back} ({amount})"] if came else ["nothing changed"]
+        so = len(self.results) - len(came)
+        parts += [f"of {so:,} nothing was taken out, or all is back already"] if so else []
+        parts += [f"{len(self.failed):,} cannot come back"] if self.failed else []
+        parts += [f"{len(self.lost):,} more that match left for good"] if self.lost else []
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        more = len(self.changed) - _SHOWN
+        lines = [self.line, *(f"  {one}" for one in self.changed[:_SHOWN])]
+        return "\n".join([*lines, *([f"  ... and {more:,} more"] if more > 0 else [])])
+
+
+class KeyChanges(_DoneInPart):
+    """What a hold, a release or a retention of several partitions did.
+
+    Attributes:
+        operation: Which of them.
+        changed: Partitions that are so now, or would be.
+        unchanged: Partitions that were so already.
+        dry_run: True where the checks alone were made.
+    """
+
+    operation: Literal["hold", "release", "retain"]
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    WORDS: ClassVar[Mapping[str, str]] = {"hold": "held", "release": "released", "retain": "retained"}
+
+    @classmethod
+    def of(
+        cls,
+        operation: Literal["hold", "release", "retain"],
+        names: Iterable[str],
+        *,
+        changed: Collection[str],
+        failures: Mapping[str, Exception],
+        dry_run: bool = False,
+    ) -> Self:
+        """The outcome, in the order of the names."""
+        done = [name for name in names if name not in failures]
+        return cls(
+            operation=operation,
+            changed=tuple(name for name in done if name in changed),
+            unchanged=tuple(name for name in done if name not in changed),
+            dry_run=dry_run,
+            **_failures(failures),
+        )
+
+    @reporting
+    def raise_failures(self) -> None:
+        """Turn failures into an error.
+
+        Raises:
+            PartialFailure: Something failed; it lists each.
+        """
+        self._raise(self.operation)
+
+    def __str__(self) -> str:
+        number = len(self.changed)
+        state = "would be" if self.dry_run else "is" if number == 1 else "are"
+        parts = [f"{formatting.partitions(number)} {state} {self.WORDS[self.operation]}"] if number else []
+        already = len(self.unchanged)
+        parts += [f"{already:,} {'was' if already == 1 else 'were'} so already"] if already else []
+        parts += [f"{len(self.failed):,} {'would fail' if self.dry_run else 'failed'}"] if self.failed else []
+        return ", ".join(parts if number else ["nothing changed", *parts])

@@ -30,7 +30,7 @@ from tierlake.pipelines.tables.snapshot import SameRows
 from tierlake.pipelines.tables.tails import TailShelf, tail_to_keep
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Collection, Generator, Iterable, Sequence
     from datetime import datetime
 
     from tierlake.connector.client.concurrency import Failure
@@ -46,16 +46,17 @@ _NOTED_AT_ONCE = 500
 """Moves between two records of unchanged rows: a process that dies loses at most these."""
 
 
-def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
+def plan_tiering(handle: Handle, as_of: datetime, keys: Collection[PartitionKey] | None = None) -> TieringPlan:
     """Plan which partitions move, at what price, and which should but will not.
 
     Args:
         handle: The dataset.
         as_of: The instant that ages count to.
+        keys: Only these partitions; None means all.
     """
     deciding = decider(handle, as_of)
     snapshot = handle.table.snapshot()
-    partitions = placed(handle, snapshot, is_new=True)
+    partitions = placed(handle, snapshot, keys, is_new=True)
     with collector_paused():
         decisions = [deciding.decide(part) for part in partitions.values()]
     plan = TieringPlan(
@@ -66,7 +67,7 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
         refused=tuple(made for made in decisions if isinstance(made, Refusal)),
         untouched=sum(made is None for made in decisions),
         note=price_note(deciding.prices),
-        ageless=without_window(handle.spec, snapshot.by_partition()),
+        ageless=without_window(handle.spec, partitions),
     )
     return plan.bind(partial(apply_tiering, handle))
 

@@ -10,30 +10,18 @@ from __future__ import annotations
 
 import itertools
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoResult
-from tierlake.pipelines.lifecycle.undo_checks import (
-    check_columns,
-    check_erased,
-    check_files,
-    check_grace,
-    check_not_ended,
-    check_others,
-    too_late,
-)
+from tierlake.pipelines.lifecycle.undo_checks import check_not_ended, is_back, live_files, refusals, too_late
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions, settled
 from tierlake.pipelines.model.partition_key import PartitionKey
-from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.requested_keys import unknown
-from tierlake.pipelines.tables.runs import run_token, runs_of
 from tierlake.pipelines.tables.snapshot import Change, StagedFile
 
 if TYPE_CHECKING:
@@ -43,86 +31,18 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.document import DatasetDocument
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovedPartition
-    from tierlake.pipelines.tables.snapshot import Commit, LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import Commit, Snapshot
 
 __all__ = [
-    "Undoable",
     "bring_back",
-    "can_be_undone",
-    "expired_keys",
+    "bring_back_checked",
+    "nothing_to_do",
+    "record_back",
     "undo",
     "undo_expiry",
     "undo_removal",
     "undo_run",
-    "undoable",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Undoable:
-    """A partition that can still come back.
-
-    Attributes:
-        key: The partition, as `ls` printed it.
-        operation: What took its files out: `expire` or `replace`.
-        removed_at: When, by the server's clock.
-        undo_until: When its grace ends, by the same clock.
-        reason: Why it left.
-        files: How many wait for the end of the grace.
-        bytes: Their size.
-        run_key: The run key of the ingest that replaced it.
-    """
-
-    key: str
-    operation: str
-    removed_at: datetime
-    undo_until: datetime
-    reason: str
-    files: int
-    bytes: int
-    run_key: str | None = None
-
-
-def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) -> tuple[Undoable, ...]:
-    """The newest removal of each partition that can still be undone, and until when, in key order.
-
-    Args:
-        handle: The dataset.
-        operations: Only removals by these.
-    """
-    now = handle.clock.now()
-    live = {str(file.key) for file in handle.table.snapshot().files}
-    latest: dict[str, tuple[str, Undoable] | None] = {}
-    for stored in handle.journal.records(RemovalRecord):
-        if stored.operation not in operations:
-            continue
-        record = settled(handle, stored)
-        if record is None:
-            continue
-        for gone in record.partitions:
-            is_back = record.operation == "expire" and gone.key in live
-            is_over = is_back or not record.can_be_undone or record.undo_until <= now
-            latest.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
-    waiting = [one for _, one in sorted(latest.items()) if one is not None]
-    oldest = min((removal for removal, _ in waiting), default="")
-    over = handle.journal.undone(oldest) | handle.journal.ended(oldest) if waiting else frozenset()
-    return tuple(one for removal, one in waiting if (removal, one.key) not in over)
-
-
-def expired_keys(handle: Handle) -> tuple[Undoable, ...]:
-    """Which expiries can still be undone, and until when, in key order."""
-    return undoable(handle, ("expire",))
-
-
-def can_be_undone(handle: Handle, key: str) -> bool:
-    """Whether an expiry of this partition is still within its grace, by the journal alone."""
-    record = handle.journal.latest_removal(key, ("expire",))
-    return (
-        record is not None
-        and record.can_be_undone
-        and handle.clock.now() < record.undo_until
-        and (record.id, key) not in handle.journal.ended(record.id)
-    )
 
 
 def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
@@ -180,7 +100,7 @@ def undo_run(
                 message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
                 raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
-                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run)
+                bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run)
                 for record, partitions in removals
             ]
             return tuple(itertools.chain.from_iterable(results))
@@ -228,7 +148,7 @@ def undo_removal(
             if record is None:
                 return ()
             partitions = [gone for gone in record.partitions if key in {None, gone.key}]
-            return _bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
+            return bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
     raise AssertionError  # the last attempt raises
 
 
@@ -244,9 +164,9 @@ def _undo(
         with attempt:
             last = _last_removal(handle, name, operations)
             if last is None:
-                return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
+                return nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
             record, gone = last
-            return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
+            return bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
     raise AssertionError  # the last attempt raises
 
 
@@ -259,12 +179,12 @@ def _last_removal(
         if record is not None and gone is not None:
             return record, gone
     snapshot = handle.table.snapshot()
-    if _live(snapshot, name):
+    if live_files(snapshot, name):
         return None
     raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and nothing was taken out of it")
 
 
-def _bring_back_checked(
+def bring_back_checked(
     handle: Handle,
     record: RemovalRecord,
     partitions: Sequence[RemovedPartition],
@@ -272,29 +192,55 @@ def _bring_back_checked(
     *,
     is_kept: bool = True,
     dry_run: bool = False,
+    refused: dict[str, PolicyRefused] | None = None,
 ) -> tuple[UndoResult, ...]:
-    """Make the checks on one snapshot, and commit on the same one."""
+    """Make the checks on one snapshot, and commit on the same one.
+
+    Args:
+        handle: The dataset.
+        record: The removal that took the partitions out.
+        partitions: Those to bring back.
+        run_id: Who did it, for the history.
+        is_kept: Whether the next expiry leaves them alone for another grace.
+        dry_run: Only make the checks.
+        refused: Takes the partitions that cannot come back, each with the reason, and the others come back. None:
+            all of them come back, or none does.
+
+    Returns:
+        The outcome of each partition that is not refused.
+
+    Raises:
+        PolicyRefused: One of them cannot come back, and there is no `refused`.
+        CommitConflict: Another writer changed these partitions meanwhile.
+    """
     snapshot = handle.table.snapshot()
+    if len(partitions) > 1:
+        snapshot.by_partition()  # once, instead of a look at all files for each partition
     undone = handle.journal.undone(record.id)
-    pending = [
-        gone
-        for gone in partitions
+    refusing: dict[str, PolicyRefused] = {} if refused is None else refused
+    pending: list[RemovedPartition] = []
+    for gone in partitions:
         # a folded partition has no files that could be live
-        if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept and gone.folded is None)
-    ]
-    kept: dict[str, datetime | None] = {}
+        may_have_more = not is_kept and gone.folded is None
+        try:
+            if not is_back(handle, snapshot, record, gone, undone, may_have_more=may_have_more):
+                pending.append(gone)
+        except PolicyRefused as error:
+            if refused is None:
+                raise
+            refusing[gone.key] = error
+    for key, reason in refusals(handle, record, pending, snapshot) if pending else ():
+        if refused is None:
+            raise reason
+        refusing.setdefault(key, reason)
+    pending = [gone for gone in pending if gone.key not in refusing]
+    kept: dict[str, datetime] = {}
     notes: list[str] = []
-    if pending:
-        check_grace(handle, record, pending)
-        check_columns(record, snapshot)
-        check_erased(handle, record, pending)
-        check_others(handle, record, pending)
-        check_files(handle, pending)
-        if is_kept and record.operation == "expire" and not dry_run:
-            kept = {gone.key: _keep(handle, gone.key) for gone in pending}
-        if not dry_run:
-            with noting() as notes:
-                bring_back(handle, snapshot, record, pending, run_id=run_id)
+    if pending and not dry_run:
+        if is_kept and record.operation == "expire":
+            kept = _kept(handle, [gone.key for gone in pending])
+        with noting() as notes:
+            bring_back(handle, snapshot, record, pending, run_id=run_id)
     changed = {gone.key for gone in pending}
     return tuple(
         UndoResult(
@@ -310,8 +256,9 @@ def _bring_back_checked(
             notes=tuple(notes),
         )
         if gone.key in changed
-        else _nothing_to_do(snapshot, gone.key)
+        else nothing_to_do(snapshot, gone.key)
         for gone in partitions
+        if gone.key not in refusing
     )
 
 
@@ -336,40 +283,66 @@ def bring_back(
         CommitConflict: Another writer changed these partitions after `snapshot`.
         PolicyRefused: A vacuum was faster.
     """
-    at = handle.clock.now()
-    written = [
-        handle.journal.write(
-            UndoRecord(
-                id=handle.journal.new_id(at),
-                at=at,
-                run_id=run_id,
-                state="begun",
-                key=gone.key,
-                removal=record.id,
-                files=len(gone.files),
-                bytes=gone.bytes,
-            )
-        )
-        for gone in partitions
-    ]
+    first, *others = (gone.key for gone in partitions)
+    written = handle.journal.write(_record_of(handle, record, partitions, run_id, "begun"))
     try:
-        # after our own records are there: a vacuum reads them once its own is
+        # after our own record is there: a vacuum reads it once its own is
         check_not_ended(handle, record, partitions)
         commit = _commit_back(handle, snapshot, record, partitions, run_id)
-    except CommitUnknown:  # the partition may be back: its record stays open, and no vacuum takes the files meanwhile
+    except CommitUnknown:  # they may be back: the record stays open, and no vacuum takes the files meanwhile
         raise
     except BaseException:
-        for one in written:
-            with suppress(LakeError):  # report the first failure; a vacuum ends an undo that nobody continues
-                handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
+        with suppress(LakeError):  # report the first failure; a vacuum ends an undo that nobody continues
+            handle.journal.swap(written, written.model_copy(update={"state": "refused"}))
         raise
-    is_late: list[str] = []
-    for one in written:
-        with after_commit(f"the journal could not be told that {one.key} is back (undo-{one.id})"):
-            if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": commit.version})):
-                is_late.append(one.key)
+    is_late = False
+    with after_commit(f"the journal could not be told that {_named(first, others)} back (undo-{written.id})"):
+        done = written.model_copy(update={"state": "done", "version": commit.version})
+        is_late = not handle.journal.swap(written, done)
     if is_late and commit.version is None:  # without a log no fence of the vacuum refused the commit
-        raise too_late(is_late[0])
+        raise too_late(first)
+
+
+def record_back(
+    handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition], run_id: str | None
+) -> frozenset[str]:
+    """Write down that partitions came back by an undo that failed on its way, as objects of a plain table may.
+
+    Returns:
+        Those that no record had yet.
+    """
+    undone = handle.journal.undone(record.id)
+    new = [gone for gone in partitions if (record.id, gone.key) not in undone]
+    if new:
+        with after_commit(f"the journal could not be told that {_named(new[0].key, new[1:])} back"):
+            handle.journal.write(_record_of(handle, record, new, run_id, "done"))
+    return frozenset(gone.key for gone in new)
+
+
+def _record_of(
+    handle: Handle,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    run_id: str | None,
+    state: Literal["begun", "done"],
+) -> UndoRecord:
+    at = handle.clock.now()
+    first, *others = (gone.key for gone in partitions)
+    return UndoRecord(
+        id=handle.journal.new_id(at),
+        at=at,
+        run_id=run_id,
+        state=state,
+        key=first,
+        more_keys=tuple(others),
+        removal=record.id,
+        files=sum(len(gone.files) for gone in partitions),
+        bytes=sum(gone.bytes for gone in partitions),
+    )
+
+
+def _named(first: str, others: Sequence[object]) -> str:
+    return f"{first} and {len(others):,} more are" if others else f"{first} is"
 
 
 def _commit_back(
@@ -406,111 +379,9 @@ def _commit_back(
     return commit
 
 
-def _described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
-    return Undoable(
-        key=gone.key,
-        operation=record.operation,
-        removed_at=record.committed_at or record.at,
-        undo_until=record.undo_until,
-        reason=gone.reason,
-        files=len(gone.files),
-        bytes=gone.bytes,
-        run_key=record.run_key,
-    )
-
-
-def _live(snapshot: Snapshot, name: str) -> tuple[LiveFile, ...]:
-    key = PartitionKey.parse(name)
-    return tuple(file for file in snapshot.files if file.key == key)
-
-
-def _is_back(
-    handle: Handle,
-    snapshot: Snapshot,
-    record: RemovalRecord,
-    gone: RemovedPartition,
-    undone: frozenset[tuple[str, str]],
-    *,
-    may_have_more: bool = False,
-) -> bool:
-    """Whether exactly the removed files are live; files in their place must be those that we know of.
-
-    With `may_have_more`, an ingest of ours that had passed its checks may have committed after a drop. Its rows stay,
-    beside those that come back. Rows that others wrote may be the same rows again.
-
-    Raises:
-        PolicyRefused: The partition has other data, or it came back before and has left since.
-    """
-    live = _live(snapshot, gone.key)
-    identity = partial(_identity, handle)
-    if live and identity(live) == identity(gone.live_files()):
-        return True
-    if may_have_more and live:
-        if identity(gone.live_files()) <= identity(live):
-            return True
-        if all(handle.table.has_own_name(file.path) for file in live):
-            return False
-    if (record.id, gone.key) in undone:
-        if live and record.operation == "replace":
-            return True
-        raise PolicyRefused(
-            f"{gone.key} came back before, and its rows were erased or replaced since: there is nothing to undo",
-            hint="`tierlake history` says what happened to it; nothing was changed",
-        )
-    came = PartitionKey.parse(gone.key)
-    expected = tuple(file.live(came) for file in gone.came)
-    if record.operation == "expire":
-        # of a plain table an interrupted undo may have brought some back
-        if live and not identity(live) <= identity(gone.live_files()):
-            raise PolicyRefused(
-                f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
-                hint="nothing was changed" + _read_older(record),
-            )
-    elif (
-        gone.folded is None
-        and identity(live) != identity(expected)
-        and not (_descends(handle, record, live, expected) or _is_unconfirmed(handle, record, live, gone))
-    ):
-        raise PolicyRefused(
-            f"{gone.key} has changed since the ingest that replaced it: undo would take that change back too",
-            hint="`tierlake history` says what happened to it; nothing was changed",
-        )
-    return False
-
-
-def _read_older(record: RemovalRecord) -> str:
-    if record.version is None:
-        return ""
-    until = formatting.day(record.undo_until)
-    return f"; until {until} Dataset.read(version={record.version - 1}, where=...) reads what was there before"
-
-
-def _identity(handle: Handle, files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
-    return frozenset(map(handle.table.identity, files))
-
-
-def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], came: Sequence[LiveFile]) -> bool:
-    """Whether live files hold exactly the rows of the ingest, rewritten by a compaction."""
-    if record.run_key is None or not live:
-        return False
-    rows = [file.rows for file in live]
-    if None in rows or sum(row or 0 for row in rows) != sum(file.rows or 0 for file in came):
-        return False
-    return all(runs_of(handle.fs, handle.table.root, [file.path]) == {run_token(record.run_key)} for file in live)
-
-
-def _is_unconfirmed(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], gone: RemovedPartition) -> bool:
-    """Whether the objects of a plain table are those of the ingest, whose process died before it recorded them."""
-    if record.run_key is None or record.committed_at is not None:
-        return False
-    token = run_token(record.run_key)
-    below = [handle.table.below(file, lambda one: one.run == token)[0] for file in handle.table.identified(live)]
-    versions = {file.version_id for file in gone.files}
-    return bool(below) and all(file is not None and file.version_id in versions for file in below)
-
-
-def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
-    live = _live(snapshot, name)
+def nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
+    """The result for a partition that is as it would be."""
+    live = live_files(snapshot, name)
     counts = [file.rows for file in live]
     return UndoResult(
         key=name,
@@ -521,16 +392,15 @@ def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
     )
 
 
-def _keep(handle: Handle, name: str) -> datetime | None:
+def _kept(handle: Handle, names: Sequence[str]) -> dict[str, datetime]:
     """Postpone the next expiry by one grace, so that a person can look; a longer retention stays."""
     if handle.document is None or handle.spec.retention.expire_after is None:
-        return None
+        return {}
     until = handle.clock.now() + handle.spec.retention.grace
 
     def longer(document: DatasetDocument) -> DatasetDocument:
-        kept = document.retains.get(name)
-        if kept is not None and kept >= until:
-            return document
-        return document.model_copy(update={"retains": {**document.retains, name: until}})
+        kept = {name: max(until, document.retains.get(name, until)) for name in names}
+        return document.model_copy(update={"retains": {**document.retains, **kept}})
 
-    return handle.document.update(longer).retains[name]
+    retains = handle.document.update(longer).retains
+    return {name: retains[name] for name in names}

@@ -9,7 +9,7 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.rows import Rows
 
 if TYPE_CHECKING:
-    from tierlake.pipelines.lifecycle.undo import Undoable
+    from tierlake.pipelines.lifecycle.undoable import Undoable
 
 __all__ = ["UndoResults", "Undoables"]
 
@@ -43,17 +43,35 @@ class Undoables(Rows["Undoable"]):
     __slots__ = ()
 
     NOUN = "partition that can be brought back", "partitions that can be brought back"
-    COLUMNS = "key", "was", "on", "undo until", ">files", ">size", "why"
+    COLUMNS = "key", "what", "when", "undo until", ">files", ">size", "class", "why"
 
     @staticmethod
     def cells(item: Undoable) -> tuple[str, ...]:
         """A partition as a row."""
         return (
-            item.key,
-            "expired" if item.operation == "expire" else "replaced",
+            item.key or "(all)",
+            item.operation,
             f"{item.removed_at:%Y-%m-%d %H:%M}",
             f"{item.undo_until:%Y-%m-%d %H:%M}",
             formatting.count(item.files),
             formatting.size(item.bytes),
+            item.storage_class or "-",
             item.reason,
         )
+
+    @property
+    def files(self) -> int:
+        """How many wait for the end of their graces."""
+        return sum(one.files for one in self)
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return sum(one.bytes for one in self)
+
+    def _summary(self) -> str:
+        return super()._summary() if self else "nothing can be undone"
+
+    def _footer(self) -> tuple[str, ...]:
+        amounts = formatting.count(self.files), formatting.size(self.bytes)
+        return (formatting.partitions(len(self)), "", "", "", *amounts, "", "")

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierlake.connector.nearest import alternatives
 from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
@@ -18,6 +19,7 @@ from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised, listed
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.runtime.table import Table
 from tierlake.pipelines.tables.requested_keys import unknown
@@ -82,25 +84,22 @@ class CompactResult(Shown):
 
     def __str__(self) -> str:
         """For people."""
-        lines = [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
-        if not self.partitions:
-            return "\n".join([*lines, "nothing to compact: no partition has small files to put together"])
-        return "\n".join([self._table().text(), *lines])
+        table = [self._table().text()] if self.partitions else []
+        return "\n".join([emphasised(self._summary()), *table, *listed(self._left_alone(), len(self.skipped))])
 
     def _summary(self) -> str:
-        before, after = (
-            sum(part.files_before for part in self.partitions),
-            sum(part.files_after for part in self.partitions),
-        )
-        would = "would become" if self.dry_run else "became"
-        skipped = f", {len(self.skipped):,} left alone" if self.skipped else ""
         if not self.partitions:
-            return f"nothing to compact{skipped}"
-        count = formatting.partitions(len(self.partitions))
-        return f"{formatting.files(before)} of {count} {would} {formatting.count(after)}{skipped}"
+            return "nothing to compact: no partition has small files to put together"
+        before = sum(part.files_before for part in self.partitions)
+        after = sum(part.files_after for part in self.partitions)
+        did = "would compact" if self.dry_run else "compacted"
+        return f"{did} {formatting.partitions(len(self.partitions))}: {formatting.files(before)} become {after:,}"
 
     def _parts(self) -> tuple[Table[CompactedPartition], str]:
-        return self._table(), "\n".join(f"{key}: left alone: {why}" for key, why in self.skipped.items())
+        return self._table(), "\n".join(self._left_alone())
+
+    def _left_alone(self) -> list[str]:
+        return [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
 
     def _table(self) -> Table[CompactedPartition]:
         return Table(["key", ">files", ">then", ">size", ">then", "class"], self.partitions, _cells)
@@ -194,7 +193,7 @@ def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
     names = snapshot.schema.names if snapshot.schema is not None else []
     unknown = [name for name in write.sort_by if name not in names]
     if unknown:
-        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=f"there are: {', '.join(names)}")
+        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=alternatives(unknown[0], names))
 
 
 @tracing.span("compact.plan")

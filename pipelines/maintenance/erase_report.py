@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,24 +93,13 @@ class EraseReport(Shown):
 
     def __str__(self) -> str:
         """For people."""
-        did = "would erase" if self.dry_run else "erased"
-        where = f"{formatting.count(len(self.partitions))} partitions ({formatting.files(self.files)} that held them)"
-        lines = [f"{did} {formatting.count(self.rows)} rows of {where}"]
-        lines += [f"{key}: not erased: {why}" for key, why in {**self.held, **self.archived}.items()]
+        lines = [emphasised(self._summary())]
+        kept = {**self.held, **self.archived}
+        lines += listed([f"{key}: not erased: {why}" for key, why in kept.items()], len(kept))
         if not self.dry_run:
-            lines.append(
-                f"{formatting.count(self.remaining)} such rows are in the table now, counted after the last commit"
-            )
-        for remnant in self.remnants[:_SHOWN]:
-            amount = "may hold such rows, and" if remnant.rows is None else f"{formatting.count(remnant.rows)} rows"
-            then = (
-                f"until {formatting.day(remnant.until)}, when vacuum may delete it"
-                if remnant.until
-                else "until you delete it"
-            )
-            lines.append(f"{remnant.path}: {amount} can still be read ({remnant.why}), {then}")
-        if len(self.remnants) > _SHOWN:
-            lines.append(f"{len(self.remnants) - _SHOWN} more old files")
+            count = formatting.are(self.remaining, "such row")
+            lines.append(f"{count} in the table now, counted after the last commit")
+        lines += listed([_remnant_text(remnant) for remnant in self.remnants], _SHOWN)
         lines += [
             f"{path}: rejected rows that match, or may: fix and ingest them, or delete the file"
             for path in self.rejects
@@ -117,3 +107,33 @@ class EraseReport(Shown):
         if self.deleted:
             lines.append(f"{formatting.files(len(self.deleted))} with such rows deleted for good")
         return "\n".join(lines)
+
+    def _summary(self) -> str:
+        """What was erased, and until when such rows can still be read."""
+        did = "would erase" if self.dry_run else "erased"
+        where = f"{formatting.partitions(len(self.partitions))} ({formatting.files(self.files)} that held them)"
+        erased = f"{did} {formatting.rows(self.rows)} of {where}"
+        if self.dry_run and self.rows and self.keeps_old_files:
+            erased += "; their files stay readable until the grace ends and `vacuum` deletes them"
+        if self.remnants:
+            return f"{erased}; {self._left_behind()}"
+        return f"{erased}; no such row is left" if self.is_complete and not self.dry_run else erased
+
+    def _left_behind(self) -> str:
+        """How many old files hold rows, until when, and who deletes them."""
+        number = len(self.remnants)
+        still = f"{number:,} old {'file still holds' if number == 1 else 'files still hold'} such rows"
+        still += ", or may" if any(remnant.rows is None for remnant in self.remnants) else ""
+        ends = [remnant.until for remnant in self.remnants if remnant.until is not None]
+        parts = [f"until {formatting.day(max(ends))}: from then on `tierlake vacuum` deletes them"] if ends else []
+        if len(ends) < number:
+            parts.append(f"{number - len(ends):,} of them until you delete it" if ends else "until you delete them")
+        return f"{still} {'; '.join(parts)}"
+
+
+def _remnant_text(remnant: Remnant) -> str:
+    amount = "may hold such rows, and" if remnant.rows is None else formatting.rows(remnant.rows)
+    then = "until you delete it"
+    if remnant.until is not None:
+        then = f"until {formatting.day(remnant.until)}, when vacuum may delete it"
+    return f"{remnant.path}: {amount} can still be read ({remnant.why}), {then}"

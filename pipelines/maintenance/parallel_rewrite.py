@@ -9,9 +9,10 @@ from tierlake.pipelines.ingest.dask_workers import Place, threads_of_this_worker
 from tierlake.pipelines.ingest.writer import WriterLimits
 from tierlake.pipelines.maintenance.rewrite import Rewriter
 from tierlake.pipelines.runtime.parallel import in_threads
+from tierlake.pipelines.runtime.progress import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import TypeVar
 
     import pyarrow.compute as pc
@@ -69,14 +70,28 @@ class Crew:
     def rewrite(self, groups: Sequence[Group], without: pc.Expression | None = None) -> list[Rewrite]:
         """Write each group's rows to new files, in order; see `Rewriter.rewrite`."""
         if self._workers is None:
-            return _in_threads(lambda group: _rewrite(self.rewriter, group, without), groups)
+            with reporting("rewrite", total=len(groups), bytes_total=_size(groups)) as advance:
+                return in_threads(
+                    lambda group: _rewrite(self.rewriter, group, without),
+                    groups,
+                    at_once=_CONCURRENCY,
+                    name="rewrite",
+                    advance=lambda group: advance(str(group.key), _size([group])),
+                )
         tasks = self._tasks(self._workers, groups, without)
         return [rewrite for done in self._workers.run_in_order(_rewrite_there, tasks) for rewrite in done]
 
     def count(self, files: Sequence[LiveFile], matching: pc.Expression) -> list[int]:
         """How many rows of each file match."""
         if self._workers is None:
-            return _in_threads(lambda file: self.rewriter.count(file.path, matching), files)
+            with reporting("read", total=len(files), bytes_total=sum(file.size for file in files)) as advance:
+                return in_threads(
+                    lambda file: self.rewriter.count(file.path, matching),
+                    files,
+                    at_once=_CONCURRENCY,
+                    name="rewrite",
+                    advance=lambda file: advance(file.path, file.size),
+                )
         groups = [Group(file.key, (file,), "") for file in files]
         tasks = self._tasks(self._workers, groups, matching)
         return [count for counts in self._workers.run_in_order(_count_there, tasks) for count in counts]
@@ -122,8 +137,8 @@ def _rewrite(rewriter: Rewriter, group: Group, without: pc.Expression | None) ->
     return rewriter.rewrite(group.key, group.sources, group.storage_class, without)
 
 
-def _in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return in_threads(work, items, at_once=_CONCURRENCY, name="rewrite")
+def _size(groups: Sequence[Group]) -> int:
+    return sum(file.size for group in groups for file in group.sources)
 
 
 def _shared(limits: WriterLimits, threads: int) -> WriterLimits:

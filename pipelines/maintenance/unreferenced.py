@@ -19,6 +19,7 @@ from tierlake.pipelines.model.partition_key import PartitionKey, typed_expressio
 from tierlake.pipelines.parquet.file_skipping import columns_in
 from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.parallel import in_threads
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import ORPHAN_AGE
 
 if TYPE_CHECKING:
@@ -89,7 +90,15 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
         # without the key, the matches are unknown
         return replace(remnant, rows=_count(handle, remnant, matching, schema) if has_key or not needs_key else None)
 
-    counts = in_threads(counted, candidates, at_once=_CONCURRENCY, name="unreferenced")
+    total = sum(remnant.size for remnant in candidates)
+    with reporting("read old files", total=len(candidates), bytes_total=total) as advance:
+        counts = in_threads(
+            counted,
+            candidates,
+            at_once=_CONCURRENCY,
+            name="unreferenced",
+            advance=lambda remnant: advance(remnant.path, remnant.size),
+        )
     return tuple(remnant for remnant in counts if remnant.rows != 0)
 
 

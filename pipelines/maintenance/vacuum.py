@@ -214,7 +214,12 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
     Plain tables are an exception: a replaced object came back as a copy, so the version itself is no longer needed.
     """
     gone: dict[str, list[_Gone]] = {}
-    undone = {(undo.removal, undo.key): undo for undo in handle.journal.records(UndoRecord) if undo.state == "done"}
+    undone = {
+        (undo.removal, key): undo
+        for undo in handle.journal.records(UndoRecord)
+        if undo.state == "done"
+        for key in undo.keys
+    }
     for removal in handle.journal.records(RemovalRecord):
         is_replaced = removal.operation == "replace"
         for part in removal.partitions:

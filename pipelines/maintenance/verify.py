@@ -13,6 +13,8 @@ from tierlake.pipelines.model.age import tier_at, window_of_key
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.columns import Columns
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import emphasised, listed
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["Problem", "VerifyReport", "verify"]
+
+
+_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,10 @@ class VerifyReport(Shown, Columns):
         return not self.problems
 
     def __str__(self) -> str:
-        """One line per problem."""
+        """The state, and one line per problem."""
         lines = [f"{problem.path}: {problem.kind}: {problem.detail}: mended" for problem in self.repaired]
         lines += [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
-        state = "clean" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
-        orphans = f", {self.orphans} not named by any commit" if self.orphans else ""
-        return "\n".join([*lines, f"{self.files} files, {self.bytes} bytes{orphans}: {state}"])
+        return "\n".join([emphasised(self._summary()), *listed(lines, len(lines))])
 
     def to_arrow(self) -> pa.Table:
         """The problems as columns, repaired ones last."""
@@ -95,7 +98,10 @@ class VerifyReport(Shown, Columns):
         return pa.table({**columns, "repaired": repaired}, schema=schema)
 
     def _summary(self) -> str:
-        return str(self).rpartition("\n")[2]
+        state = "clean" if self.ok else formatting.counted(len(self.problems), "problem")
+        amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
+        orphans = f", {formatting.files(self.orphans)} not named by any commit" if self.orphans else ""
+        return f"{state}: {amount}{orphans}"
 
     def _parts(self) -> tuple[Table[tuple[Problem, bool]]]:
         problems = [(problem, False) for problem in self.problems] + [(problem, True) for problem in self.repaired]
@@ -232,7 +238,13 @@ def _class_problems(handle: Handle, file: LiveFile, storage_class: str, as_of: d
 
 def _encryption_problems(handle: Handle, files: Sequence[LiveFile]) -> list[Problem]:
     paths = [f"{handle.table.root}/{file.path}" for file in files]
+    faults: dict[str, str] = {}
+    with reporting("verify", total=len(paths), bytes_total=0) as advance:
+        for start in range(0, len(paths), _AT_A_TIME):
+            some = paths[start : start + _AT_A_TIME]
+            faults |= handle.fs.encryption_faults(some)
+            for path in some:
+                advance(path, 0)
     return [
-        Problem("encryption", path.removeprefix(f"{handle.table.root}/"), detail)
-        for path, detail in handle.fs.encryption_faults(paths).items()
+        Problem("encryption", path.removeprefix(f"{handle.table.root}/"), detail) for path, detail in faults.items()
     ]

@@ -39,6 +39,7 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.clock import Clock, ServerClock
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import listed
 from tierlake.pipelines.tables.nested import enclosing_root
 
 if TYPE_CHECKING:
@@ -93,15 +94,13 @@ class AdoptReport(Shown):
         by = ", ".join(self.spec.partition.columns) or "nothing"
         log = "a Delta log for" if self.writes_log else "the description of"
         did = "would write" if self.dry_run else "wrote" if self.changed else "found complete:"
-        amount = f"{formatting.files(self.files)}, {formatting.count(self.rows)} rows, {formatting.size(self.bytes)}"
+        amount = f"{formatting.files(self.files)}, {formatting.rows(self.rows)}, {formatting.size(self.bytes)}"
         lines = [
-            f"{did} {log} {self.uri}: {formatting.count(self.partitions)} partitions, {amount}; no data is rewritten",
+            f"{did} {log} {self.uri}: {formatting.partitions(self.partitions)}, {amount}; no data is rewritten",
             f"partitioned by {by}" + (f"; ages go by {time.key}, one {time.every} each" if time else "; no ages"),
             *self.notes,
-            *(f"left alone: {odd.path}: {odd.problem}" for odd in self.odd[:_SHOWN]),
+            *listed([f"left alone: {odd.path}: {odd.problem}" for odd in self.odd], _SHOWN),
         ]
-        if len(self.odd) > _SHOWN:
-            lines.append(f"left alone: {len(self.odd) - _SHOWN} more")
         return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
 from tierlake.pipelines.runtime.parallel import in_threads
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.tails import TailShelf
 
 if TYPE_CHECKING:
@@ -138,11 +139,16 @@ def delete_for_good(
     is_done = False
     failed: LakeError | None = None
     try:
-        for start in range(0, len(doomed), _BATCH):
-            free = list(_still_free(handle, doomed[start : start + _BATCH], record))
-            done, refused = _delete(handle, free)
-            deleted += done
-            failed = failed or refused
+        total = sum(one.size for one in doomed)
+        with reporting("delete", total=len(doomed), bytes_total=total) as advance:
+            for start in range(0, len(doomed), _BATCH):
+                batch = doomed[start : start + _BATCH]
+                free = list(_still_free(handle, batch, record))
+                done, refused = _delete(handle, free)
+                deleted += done
+                failed = failed or refused
+                for one in batch:
+                    advance(one.path, one.size)
         if failed is not None:  # a file that the store keeps under a lock does not stop the others
             raise failed
         is_done = True
@@ -285,7 +291,7 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
         # an undo that resumes finds the record, and reports that it came too late
         is_refused = is_dead and handle.journal.swap(undo, undo.model_copy(update={"state": "refused"}))
         if undo.state != "refused" and not is_refused:
-            coming.add((undo.removal, undo.key))
+            coming.update((undo.removal, key) for key in undo.keys)
     return coming
 
 

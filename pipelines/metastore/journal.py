@@ -165,7 +165,10 @@ class Journal:
             SpecError: A record that cannot be read.
         """
         return frozenset(
-            (record.removal, record.key) for record in self.records(UndoRecord, since) if record.state == "done"
+            (record.removal, key)
+            for record in self.records(UndoRecord, since)
+            if record.state == "done"
+            for key in record.keys
         )
 
     def ended(self, since: str = "") -> frozenset[tuple[str, str]]:

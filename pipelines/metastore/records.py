@@ -192,11 +192,12 @@ class RemovalRecord(Record):
 
 
 class UndoRecord(Record):
-    """A partition that came back.
+    """Partitions that came back, by one commit.
 
     Attributes:
         state: `begun` before anything is changed, `done` afterwards; `refused` where a vacuum was faster.
-        key: The partition.
+        key: The partition, or the first of them.
+        more_keys: The others.
         removal: Id of what was undone.
         files: How many came back.
         bytes: Their size.
@@ -205,6 +206,7 @@ class UndoRecord(Record):
 
     state: Literal["begun", "done", "refused"] = "done"
     key: str
+    more_keys: tuple[str, ...] = ()
     removal: str
     files: int
     bytes: int
@@ -212,13 +214,18 @@ class UndoRecord(Record):
 
     kind: ClassVar[str] = "undo"
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All that came back."""
+        return (self.key, *self.more_keys)
+
     def entry(self) -> JournalEntry:
         """The record as a line of history."""
         return JournalEntry(
             id=self.id,
             at=self.at,
             operation="undo",
-            keys=(self.key,),
+            keys=self.keys,
             reason=f"undo of {self.removal}",
             undone=self.removal,
             bytes=self.bytes,
@@ -350,17 +357,19 @@ class VacuumRecord(Record):
 
 
 class KeepingRecord(Record):
-    """A hold, its release, or a longer retention.
+    """A hold of partitions, its release, or a longer retention.
 
     Attributes:
         operation: Which of them.
-        key: The partition.
+        key: The partition, or the first of them.
+        more_keys: The others.
         reason: Why.
         until: The end of a retention.
     """
 
     operation: Literal["hold", "release", "retain"]
     key: str
+    more_keys: tuple[str, ...] = ()
     reason: str = ""
     until: Instant | None = None
 
@@ -373,7 +382,7 @@ class KeepingRecord(Record):
             id=self.id,
             at=self.at,
             operation=self.operation,
-            keys=(self.key,),
+            keys=(self.key, *self.more_keys),
             reason=": ".join(part for part in (until, self.reason) if part),
             run_id=self.run_id,
             by=self.by,

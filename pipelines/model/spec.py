@@ -38,6 +38,7 @@ from pydantic import (
 from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.documents import UnreadableDocument, yaml_document
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.faults import at_lines, faults_of, hint_of
 from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import secret_in_place
 from tierlake.pipelines.errors import SpecError
@@ -46,7 +47,9 @@ from tierlake.pipelines.model.text_options import TextOptions
 from tierlake.pipelines.model.time_window import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from tierlake.connector.faults import Fault
 
 __all__ = [
     "DatasetSpec",
@@ -276,12 +279,7 @@ class DatasetSpec(_Value):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg'].removeprefix('Value error, ')}"
-                for fault in error.errors(include_url=False, include_context=False)
-            )
-            message = f"the dataset spec is not valid: {faults}"
-            raise SpecError(message) from error
+            raise _invalid(faults_of(DatasetSpec, error)) from error
 
     @field_validator("uri")
     @classmethod
@@ -362,8 +360,9 @@ class DatasetSpec(_Value):
             SpecError: Not YAML, not a mapping, or not a valid spec.
         """
         name = f"{text}: " if isinstance(text, Path) else ""
+        source = text.read_bytes() if isinstance(text, Path) else text
         try:
-            data = yaml_document(text.read_bytes() if isinstance(text, Path) else text)
+            data = yaml_document(source)
         except UnreadableDocument as error:
             raise SpecError(f"{name}the dataset spec is not YAML: {error}") from error
         if not isinstance(data, dict):
@@ -371,8 +370,15 @@ class DatasetSpec(_Value):
         try:
             return cls(**{str(field): value for field, value in data.items()})
         except SpecError as error:
-            raise SpecError(f"{name}{error.message}", hint=error.hint) from error
+            if not isinstance(error.__cause__, ValidationError):
+                raise SpecError(f"{name}{error.message}", hint=error.hint) from error
+            raise _invalid(at_lines(faults_of(cls, error.__cause__), source), name) from error
 
     def to_yaml(self) -> str:
         """The spec as YAML, fields that are at their defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _invalid(faults: Sequence[Fault], name: str = "") -> SpecError:
+    """The error that names every fault with its place."""
+    return SpecError(f"{name}the dataset spec is not valid: {'; '.join(map(str, faults))}", hint=hint_of(faults))

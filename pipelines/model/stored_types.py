@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.types as pat
 
+from tierlake.connector.nearest import did_you_mean
 from tierlake.pipelines.errors import SchemaMismatch, SpecError
 from tierlake.pipelines.model.column_names import clash
 
@@ -47,6 +48,14 @@ _TIMESTAMP = re.compile(r"^timestamp(?:\[(?:us)(?:,\s*(?:tz=)?(?P<zone>[\w/+:-]+
 _DECIMAL = re.compile(r"^decimal(?:128)?\((?P<precision>\d+),\s*(?P<scale>\d+)\)$")
 _NESTED = re.compile(r"^(?P<kind>list|struct|map)<(?P<inside>.*)>$")
 _LARGEST_PRECISION = 38  # of a Delta decimal
+_LIKENESS: Final = 0.7
+_EXAMPLES: Final = "int64, string, timestamp[us, tz=UTC], decimal128(10, 2), list<int64>, struct<x: int64>"
+_ARROW_NAMES: Final = (
+    *("int8", "int16", "int32", "int64", "float32", "float64"),
+    *("bool", "date32", "timestamp", "timestamp[us]", "timestamp[us, tz=UTC]", "decimal(10, 2)", "decimal128(10, 2)"),
+)
+"""Of those that `storable_type` takes, what people misspell."""
+
 _ALIASES = {
     "long": pa.int64(),
     "integer": pa.int32(),
@@ -99,7 +108,8 @@ def _declared_type(name: str, text: str) -> pa.DataType:
         return storable_type(pa.type_for_alias(text))
     except ValueError as error:
         message = f"columns.{name}: {text!r} is not a type"
-        hint = "for example int64, string, timestamp[us, tz=UTC], decimal128(10, 2), list<int64>, struct<x: int64>"
+        near = did_you_mean(text, (*_ALIASES, *_ARROW_NAMES), likeness=_LIKENESS)
+        hint = near or f"for example {_EXAMPLES}"
         raise SpecError(message, hint=hint) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
 
-__all__ = ["NotParquet", "parsed_footer", "read_footers"]
+__all__ = ["WHOLE_BYTES", "NotParquet", "parsed_footer", "read_footers"]
 
+WHOLE_BYTES: Final = 2 << 20
+"""A file up to this size is fetched whole by a read."""
 _TAIL_BYTES = 32 << 10
 _MAGIC = b"PAR1"
 _LENGTH_BYTES = 8  # the footer's length and the magic, at the very end

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -23,7 +23,7 @@ import pyarrow.types as pat
 
 from tierlake.connector.transfer.pieces import Group, Pieces, Span
 from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, leaves_of, size_of, spans_of
-from tierlake.pipelines.parquet.footers import NotParquet, parsed_footer
+from tierlake.pipelines.parquet.footers import WHOLE_BYTES, NotParquet, parsed_footer
 from tierlake.pipelines.parquet.scan import SPECIAL_COLUMNS, needed_columns, parquet_format
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from tierlake.connector.transfer.ranges import Piece
     from tierlake.pipelines.parquet.scan import FileSource, LiveDataset, ScannedFile
 
-__all__ = ["WHOLE_BYTES", "planned_table"]
+__all__ = ["planned_table"]
 
-WHOLE_BYTES: Final = 2 << 20
-"""A file up to this size is fetched whole."""
 _GROUP_FILES, _GROUP_BYTES = 16, 4 << 20
 """What is decoded, and filtered, together: files, or row groups of one file."""
 _GROUP_ROWS, _GROUP_ENCODED_BYTES = 1 << 20, 64 << 20

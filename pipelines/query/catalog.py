@@ -119,7 +119,7 @@ class Catalog(Shown, Columns, Sequence[PartitionInfo]):
         """The catalog as a table for people.
 
         Args:
-            limit: Show this many partitions; None shows all.
+            limit: Show this many partitions where there is no page; None shows all.
         """
         return self._table().text(limit)
 
@@ -153,11 +153,11 @@ class Catalog(Shown, Columns, Sequence[PartitionInfo]):
         return self.render(_SHOWN)
 
     def __repr__(self) -> str:
-        return f"<Catalog of {len(self):,} partitions as of {self.as_of.isoformat()}>"
+        return f"<Catalog of {formatting.partitions(len(self))} as of {self.as_of.isoformat()}>"
 
     def _summary(self) -> str:
         total = self.total
-        facts = [f"{total.rows:,} rows"] if total.rows is not None else []
+        facts = [formatting.rows(total.rows)] if total.rows is not None else []
         facts += [formatting.files(total.files), formatting.size(total.bytes)]
         facts += [f"{formatting.money(total.monthly_cost)} a month"] if total.monthly_cost is not None else []
         return f"{formatting.partitions(len(self))} as of {formatting.day(self.as_of)}: {', '.join(facts)}"
@@ -168,7 +168,7 @@ class Catalog(Shown, Columns, Sequence[PartitionInfo]):
     def _table(self) -> Table[PartitionInfo]:
         total = self.total
         footer = (
-            f"{total.partitions:,} partitions",
+            formatting.partitions(total.partitions),
             formatting.count(total.rows),
             formatting.count(total.files),
             formatting.size(total.bytes),

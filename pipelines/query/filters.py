@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from tierlake.connector.nearest import nearest
+from tierlake.connector.nearest import alternatives
 from tierlake.pipelines.errors import SchemaMismatch, SpecError
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ def _condition(condition: object, schema: pa.Schema) -> pc.Expression:
         hint = f"the operators are {', '.join((*_COMPARE, *_AMONG))}"
         raise SpecError(f"there is no operator {word!r} (in {condition!r})", hint=hint)
     if name not in schema.names:
-        near = nearest(name, schema.names)
-        hint = f"do you mean {near}?" if near is not None else _columns(schema.names)
-        raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=hint)
+        raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=alternatives(name, schema.names))
     column = _Column.of(schema.field(name), str(word))
     return column.among(value) if word in _AMONG else column.compared(value)
 

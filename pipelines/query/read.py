@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from tierlake.connector.nearest import alternatives
 from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical, spelled
@@ -286,7 +287,7 @@ def checked_columns(handle: Handle, dataset: LiveDataset, columns: Sequence[str]
     unknown = [name for name in columns or () if name not in names]
     if unknown:
         message = f"no column {', '.join(unknown)} in lake://{handle.table.root}"
-        raise SchemaMismatch(message, hint=f"it has: {', '.join(names)}")
+        raise SchemaMismatch(message, hint=alternatives(unknown[0], names))
     return names if columns is None else list(columns)
 
 

@@ -13,6 +13,7 @@ from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.live_files import way_out
 from tierlake.pipelines.tables.requested_keys import check_possible, unknown
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tierlake.connector.objects.restore import RestoreStatus
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.query.placement import PlacedFile
+    from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
     from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "archived_among",
     "refusal",
     "restore",
+    "restore_many",
     "statuses",
     "unreadable",
     "wait_until_readable",
@@ -45,6 +47,7 @@ Waiting = Literal["archived", "in progress"]
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
+_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,7 +82,7 @@ class RestoreResult(Shown):
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
         files = f"{formatting.files(self.archived)} ({formatting.size(self.bytes)})"
-        request = f"{did} {files}, {self.speed}, for {self.days} days"
+        request = f"{did} {files}, {self.speed}, for {formatting.counted(self.days, 'day')}"
         return f"{self.key}: {request}; {self.in_progress} in progress, {self.readable} readable"
 
 
@@ -116,23 +119,49 @@ def restore(
         InvalidSetting: `days` or `speed` is invalid.
         UnsupportedByServer: The server has no restore; nothing is archived there.
     """
+    return restore_many(handle, [key], days=days, speed=speed, dry_run=dry_run)[0]
+
+
+def restore_many(
+    handle: Handle, keys: Sequence[PartitionKey], *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
+) -> tuple[RestoreResult, ...]:
+    """Request the archived files of partitions of the table, all at once; see `restore`.
+
+    Raises:
+        UnknownPartition: The table does not have one of them.
+    """
     snapshot = handle.table.snapshot()
-    part = placed(handle, snapshot, [key]).get(key)
-    if part is None:
-        raise unknown(handle.spec, snapshot, key)
-    archived = _archived(handle, part.files)
-    before = statuses(handle, archived)
-    requested = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
+    parts = placed(handle, snapshot, keys)
+    absent = next((key for key in keys if key not in parts), None)
+    if absent is not None:
+        raise unknown(handle.spec, snapshot, absent)
+    archived = [(key, file) for key in keys for file in _archived(handle, parts[key].files)]
+    before = statuses(handle, [file for _, file in archived])
     after = before if dry_run else _requested(handle, before, days, speed)
-    ready = len(part.files) - len(archived) + sum(status.readable for status in after)
+    seen: dict[PartitionKey, list[tuple[PlacedFile, RestoreStatus, RestoreStatus]]] = {}
+    for (key, file), was, now in zip(archived, before, after, strict=True):
+        seen.setdefault(key, []).append((file, was, now))
+    return tuple(_restored(parts[key], seen.get(key, ()), days=days, speed=speed, dry_run=dry_run) for key in keys)
+
+
+def _restored(
+    part: PlacedPartition,
+    archived: Sequence[tuple[PlacedFile, RestoreStatus, RestoreStatus]],
+    *,
+    days: int,
+    speed: Speed,
+    dry_run: bool,
+) -> RestoreResult:
+    """The result of one partition, from the status of each archived file before and after."""
+    requested = [file for file, before, _ in archived if before.state == "archived"]
     return RestoreResult(
-        key=key,
+        key=part.key,
         days=days,
         speed=speed,
         files=len(part.files),
         archived=len(requested),
-        in_progress=sum(status.state == "in progress" for status in after),
-        readable=ready,
+        in_progress=sum(after.state == "in progress" for _, _, after in archived),
+        readable=len(part.files) - len(archived) + sum(after.readable for _, _, after in archived),
         bytes=sum(file.live.size for file in requested),
         dry_run=dry_run,
     )
@@ -141,7 +170,12 @@ def restore(
 def _requested(handle: Handle, before: Sequence[RestoreStatus], days: int, speed: Speed) -> list[RestoreStatus]:
     """Request the archived files; return the status of all files afterwards, in their order."""
     archived = [status.path for status in before if status.state == "archived"]
-    after = {status.path: status for status in handle.fs.restore_many(archived, days=days, speed=speed)}
+    after: dict[str, RestoreStatus] = {}
+    with reporting("restore", total=len(archived), bytes_total=0) as advance:
+        for start in range(0, len(archived), _AT_A_TIME):
+            for status in handle.fs.restore_many(archived[start : start + _AT_A_TIME], days=days, speed=speed):
+                after[status.path] = status
+                advance(status.path, 0)
     return [after.get(status.path, status) for status in before]
 
 
@@ -195,8 +229,8 @@ def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     return ArchivedError(
-        f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
-        f"they are restored: {shown}",
+        f"{handle.spec.uri}: {formatting.are(len(names), 'partition')} archived in {', '.join(classes)} and cannot be "
+        f"read before {'it is' if len(names) == 1 else 'they are'} restored: {shown}",
         hint=way_out(handle.spec.uri, names[0]),
         keys=tuple(names),
     )
@@ -228,7 +262,7 @@ def wait_until_readable(
     while left := [file for file, status in zip(left, statuses(handle, left), strict=True) if not status.readable]:
         if clock() + pause > ends:
             keys = tuple(str(key) for key in sorted({file.live.key for file in left}))
-            message = f"{handle.spec.uri}: {len(keys)} partitions were not restored within {patience}"
+            message = f"{handle.spec.uri}: {formatting.were(len(keys), 'partition')} not restored within {patience}"
             raise ArchivedError(message, hint="they are asked for: read again later", keys=keys)
         sleep(pause)
         pause = min(pause * 2, _LONGEST_WAIT_SECONDS)

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tierlake.connector.ages import rounded_age
+from tierlake.pipelines.runtime.cells import escaped, padded, width_of, wrapped
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.page import current_page, emphasised, more
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
-__all__ = ["age", "count", "day", "files", "money", "partitions", "size", "table_text"]
+    from tierlake.pipelines.runtime.page import Page
 
-_STEP = 1000
-_SMALLEST_DOLLARS = 1e-6
+__all__ = [
+    "age",
+    "are",
+    "count",
+    "counted",
+    "day",
+    "dollars",
+    "files",
+    "money",
+    "monthly",
+    "partitions",
+    "rows",
+    "size",
+    "table_text",
+    "were",
+]
+
+_STEP: Final = 1000
+_SMALLEST_DOLLARS: Final = 1e-6
+_CENT: Final = 0.01
+_GAP: Final = "  "
+_NARROWEST: Final = 12
+"""Columns that a column of text keeps; where that is too much, a row becomes some lines of its own."""
+
+_WIDEST: Final = 80
 
 
 def size(bytes_: int) -> str:
@@ -38,11 +64,11 @@ def age(span: timedelta | None) -> str:
     return "-" if span is None else rounded_age(span)
 
 
-def money(dollars: float | None) -> str:
+def money(amount: float | None) -> str:
     """US dollars; sums below one keep two significant digits; `-` where there is no price."""
-    if dollars is None:
+    if amount is None:
         return "-"
-    sign, value = ("-" if dollars < 0 else ""), abs(dollars)
+    sign, value = ("-" if amount < 0 else ""), abs(amount)
     if value == 0:
         return "$0"
     if value >= 1:
@@ -52,14 +78,46 @@ def money(dollars: float | None) -> str:
     return f"{sign}${value:.{max(2, 1 - math.floor(math.log10(value)))}f}"
 
 
+def dollars(amount: float) -> str:
+    """A sum for a sentence: to the cent, as anybody pays it."""
+    if 0 < abs(amount) < _CENT:
+        return "less than a cent"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}" if amount else "$0"
+
+
+def monthly(amount: float | None) -> str:
+    """What something costs a month, for a sentence."""
+    return "at unknown cost" if amount is None else f"{dollars(amount)} a month"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 file`, `2,000 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def are(number: int, noun: str) -> str:
+    """A number of things with its verb: `1 file is`, `2 files are`."""
+    return f"{counted(number, noun)} {'is' if number == 1 else 'are'}"
+
+
+def were(number: int, noun: str) -> str:
+    """A number of things with its verb: `1 file was`, `2 files were`."""
+    return f"{counted(number, noun)} {'was' if number == 1 else 'were'}"
+
+
+def rows(number: int | None) -> str:
+    """A number of rows."""
+    return "an unknown number of rows" if number is None else counted(number, "row")
+
+
 def files(number: int) -> str:
     """A number of files."""
-    return "1 file" if number == 1 else f"{number:,} files"
+    return counted(number, "file")
 
 
 def partitions(number: int) -> str:
     """A number of partitions."""
-    return "1 partition" if number == 1 else f"{number:,} partitions"
+    return counted(number, "partition")
 
 
 def day(moment: datetime | None) -> str:
@@ -76,49 +134,72 @@ def table_text(
     footer: Sequence[str] = (),
     limit: int | None = None,
 ) -> str:
-    """A table as plain text.
+    """A table as text, as wide as the page: what is too wide is wrapped, or written as a few lines for each row.
 
     Args:
         columns: Headings; one that starts with `>` is a column of numbers, aligned right.
         rows: Cells.
-        number: How many rows there are, where `rows` are only those to show.
+        number: How many rows there are; counted by default. Only those that are shown are taken from `rows`.
         title: A line above it.
         footer: A last row, for totals.
-        limit: Show this many rows and say how many more there are; None shows all.
+        limit: Without a page, show this many rows and say how many more there are; None shows all.
     """
+    page = current_page()
+    most = limit if page is None else page.rows
+    every = iter(rows)
     with collector_paused():
-        cells = [[_line(cell) for cell in row] for row in rows]
-    shown = cells if limit is None or len(cells) <= limit else cells[:limit]
-    left = max(number or 0, len(cells)) - len(shown)
+        shown = [[escaped(cell) for cell in row] for row in itertools.islice(every, most)]
+    left = sum(1 for _ in every) if number is None else number - len(shown)
     heads = [heading.removeprefix(">") for heading in columns]
     is_number = [heading.startswith(">") for heading in columns]
-    lines = [heads, *shown, *([list(footer)] if footer else [])]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-
-    def text(line: Sequence[str]) -> str:
-        padded = [
-            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
-            for cell, width, right in zip(line, widths, is_number, strict=True)
-        ]
-        return "  ".join(padded).rstrip()
-
-    written = [text(line) for line in [heads, *shown]]
-    if left:
-        written.append(f"... and {left:,} more")
-    if footer:
-        written.append(text(footer))
-    return "\n".join(([title] if title else []) + written)
+    last = [[escaped(cell) for cell in footer]] if footer else []
+    natural = [max(map(width_of, column)) for column in zip(heads, *shown, *last, strict=True)]
+    widths = _fitting(natural, is_number, page.width if page is not None else None)
+    if widths is None:
+        written = [line for row in shown for line in _record(heads, row, page)]
+        ending = [line for row in last for line in _record(heads, row, page)]
+    else:
+        written = [*map(emphasised, _lines(heads, widths, is_number))]
+        written += [line for row in shown for line in _lines(row, widths, is_number)]
+        ending = [emphasised(line) for row in last for line in _lines(row, widths, is_number)]
+    return "\n".join([*([title] if title else []), *written, *([more(left)] if left > 0 else []), *ending])
 
 
-def _width(cell: str) -> int:
-    """Columns of a terminal."""
-    if cell.isascii():
-        return len(cell)
-    from rich.cells import cell_len
+def _fitting(widths: Sequence[int], is_number: Sequence[bool], limit: int | None) -> list[int] | None:
+    """The widths of columns on a page: those of text but the first may shrink. None where that does not do."""
+    fitting = list(widths)
+    excess = sum(fitting) + len(_GAP) * (len(fitting) - 1) - (limit or 0)
+    while limit is not None and excess > 0:
+        soft = [place for place in range(1, len(fitting)) if not is_number[place] and fitting[place] > _NARROWEST]
+        if not soft:
+            return None
+        fitting[max(soft, key=fitting.__getitem__)] -= 1
+        excess -= 1
+    return fitting
 
-    return cell_len(cell)
+
+def _lines(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> list[str]:
+    """A row of a table; of several lines where a cell is wrapped."""
+    parts = [
+        wrapped(cell, width) if width_of(cell) > width else [cell] for cell, width in zip(row, widths, strict=True)
+    ]
+    return [
+        _GAP.join(
+            padded(cell, width, right=right) for cell, width, right in zip(line, widths, is_number, strict=True)
+        ).rstrip()
+        for line in itertools.zip_longest(*parts, fillvalue="")
+    ]
 
 
-def _line(cell: str) -> str:
-    """Text from people, such as a hold's reason, without line breaks and terminal control characters."""
-    return cell if cell.isprintable() else "".join(char if char.isprintable() else " " for char in cell)
+def _record(heads: Sequence[str], row: Sequence[str], page: Page | None) -> list[str]:
+    """A row that no table has room for: its first cell, and below it the others with their headings."""
+    width = (page.width if page is not None and page.width else _WIDEST) - len(_GAP)
+    pairs = [f"{head} {cell}".strip() for head, cell in zip(heads[1:], row[1:], strict=True) if cell not in {"", "-"}]
+    lines = [""]
+    for pair in pairs:
+        joined = f"{lines[-1]}{_GAP}{pair}" if lines[-1] else pair
+        if width_of(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += wrapped(pair, width)
+    return [emphasised(row[0] or "-"), *(f"{_GAP}{line}" for line in lines if line)]

@@ -10,6 +10,7 @@ import html
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from tierlake.pipelines.runtime.page import on_page
 from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class Shown(ABC):
 
     def __repr__(self) -> str:
         """The kind and the summary."""
-        return f"<{type(self).__name__}: {_one_line(self._summary(), _SUMMARY_CHARACTERS)}>"
+        with on_page(None):
+            return f"<{type(self).__name__}: {_one_line(self._summary(), _SUMMARY_CHARACTERS)}>"
 
     def _repr_html_(self) -> str:
-        return page(self._summary(), *self._parts())
+        with on_page(None):
+            return page(self._summary(), *self._parts())
 
     def _summary(self) -> str:
         """The value in a line."""

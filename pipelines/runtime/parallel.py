@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
@@ -59,7 +59,14 @@ def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> list[R]:
+def in_threads(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    at_once: int,
+    name: str,
+    advance: Callable[[T], None] | None = None,
+) -> list[R]:
     """Do some work for every item; the results come in the order of the items.
 
     After a failure no further item begins; running items end first.
@@ -69,19 +76,35 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name
         items: The items.
         at_once: The most items that run at once.
         name: The threads' name.
+        advance: Called with each finished item, in the caller's own thread.
 
     Raises:
         Exception: The failure of the earliest item that failed.
     """
-    return _in_threads(work, items, at_once, name, goes_on=False)
+    return _in_threads(work, items, at_once, name, advance, goes_on=False)
 
 
-def all_in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> list[R]:
+def all_in_threads(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    at_once: int,
+    name: str,
+    advance: Callable[[T], None] | None = None,
+) -> list[R]:
     """Like `in_threads`, but a failure stops no other item."""
-    return _in_threads(work, items, at_once, name, goes_on=True)
+    return _in_threads(work, items, at_once, name, advance, goes_on=True)
 
 
-def _in_threads(work: Callable[[T], R], items: Iterable[T], at_once: int, name: str, *, goes_on: bool) -> list[R]:
+def _in_threads(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    at_once: int,
+    name: str,
+    advance: Callable[[T], None] | None,
+    *,
+    goes_on: bool,
+) -> list[R]:
     failed = threading.Event()
 
     def one(item: T) -> R:
@@ -95,9 +118,11 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T], at_once: int, name: 
 
     with ThreadPoolExecutor(at_once, thread_name_prefix=name) as pool:
         # each in a copy of the context: they share the budget of the act for conflicts
-        started = [pool.submit(copy_context().run, one, item) for item in items]
+        started = {pool.submit(copy_context().run, one, item): item for item in items}
         try:
-            wait(started)
+            for future in as_completed(started):
+                if advance is not None:
+                    advance(started[future])
         finally:  # an interrupt: no further item begins
             pool.shutdown(wait=False, cancel_futures=True)
     # items begin in order: every item left out comes after the earliest failure

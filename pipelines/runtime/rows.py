@@ -42,4 +42,8 @@ class Rows(Shown, tuple[ItemT, ...]):
         return (self._table(),)
 
     def _table(self) -> Table[ItemT]:
-        return Table(self.COLUMNS, self, self.cells)
+        return Table(self.COLUMNS, self, self.cells, self._footer())
+
+    def _footer(self) -> tuple[str, ...]:
+        """The totals; none by default."""
+        return ()

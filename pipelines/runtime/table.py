@@ -36,10 +36,10 @@ class Table(Generic[ItemT]):
         return map(self.cells, self.items if limit is None else self.items[:limit])
 
     def text(self, limit: int | None = None) -> str:
-        """The table as plain text.
+        """The table as text, for the page that is written; see `formatting.table_text`.
 
         Args:
-            limit: Show this many rows and say how many more there are; None shows all.
+            limit: Without a page, show this many rows and say how many more there are; None shows all.
         """
-        rows, number = self.rows(limit), len(self.items)
-        return formatting.table_text(self.columns, rows, number=number, footer=self.footer, limit=limit)
+        number = len(self.items)
+        return formatting.table_text(self.columns, self.rows(), number=number, footer=self.footer, limit=limit)

@@ -39,7 +39,7 @@ from tierlake.pipelines.tables.delta_commit import (
     commit_of_entry,
 )
 from tierlake.pipelines.tables.delta_features import READER_FEATURES, check_features, check_writable
-from tierlake.pipelines.tables.delta_files import RustFiles, does_not_fit, snapshot_of
+from tierlake.pipelines.tables.delta_files import RustFiles, added_files, does_not_fit, snapshot_of
 from tierlake.pipelines.tables.delta_look import DeltaLook
 from tierlake.pipelines.tables.delta_transactions import adopted, has_run, is_counted
 from tierlake.pipelines.tables.delta_writer import DeltaWriter
@@ -50,7 +50,6 @@ from tierlake.pipelines.tables.log_actions import instant_of
 from tierlake.pipelines.tables.lost_log import lost_log
 from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
-from tierlake.pipelines.tables.rows import live_dataset
 from tierlake.pipelines.tables.runs import has_our_name, holders_of, may_hold_rows_of, outdated_rewrites, run_token
 from tierlake.pipelines.tables.snapshot import (
     ORPHAN_AGE,
@@ -258,7 +257,7 @@ class LakeDeltaTable:
         if hidden := [name for name in table.metadata().partition_columns if name.startswith(("_", "."))]:
             message = f"lake://{self.root} is partitioned by {', '.join(hidden)}: readers of folders skip such names"
             raise UnsupportedByTable(message, hint="read it through its log: `deltalake`, or polars' scan_delta")
-        adds = pa.table(table.get_add_actions())
+        adds = added_files(table)
         paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
         return table.version(), {data_path(self.root, path): size for path, size in zip(paths, sizes, strict=True)}
 
@@ -269,6 +268,8 @@ class LakeDeltaTable:
             UnsupportedByTable: Deletion vectors or column mapping, which a Parquet reader would read wrongly.
             SchemaMismatch: A partition value does not fit its column's type.
         """
+        from tierlake.pipelines.tables.rows import live_dataset
+
         look = snapshot.opened
         table = look.table if isinstance(look, DeltaLook) else self._open(snapshot.version)
         check_features(table, READER_FEATURES, "read as Parquet files")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.tables.live_files import FileNames
 
-__all__ = ["RustFiles", "does_not_fit", "live_files", "snapshot_of"]
+__all__ = ["RustFiles", "added_files", "does_not_fit", "live_files", "snapshot_of"]
 
 
 class RustFiles(DeltaStorageHandler):
@@ -48,6 +48,15 @@ class RustFiles(DeltaStorageHandler):
         return pa.PythonFile(NamedFile(file, lambda error: names.failure(path, error)), mode="r")
 
 
+def added_files(table: DeltaTable) -> pa.Table:
+    """The files that a version of a table has."""
+    adds = table.get_add_actions()
+    if not hasattr(adds, "__arrow_c_stream__"):
+        return pa.table(adds)
+    # `pa.table` would import pandas, to see whether it is a frame
+    return pa.RecordBatchReader.from_stream(adds).read_all()
+
+
 def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
     """The live files that the table names.
 
@@ -61,7 +70,7 @@ def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
     """
     columns = tuple(table.metadata().partition_columns)
     try:
-        adds = pa.table(table.get_add_actions())
+        adds = added_files(table)
     except DeltaError as error:
         raise does_not_fit(root, str(error).partition("\n")[0]) from error
     with collector_paused():

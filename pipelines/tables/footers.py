@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from tierlake.connector.errors import LakeError
 from tierlake.connector.observe import count
-from tierlake.pipelines.parquet.planned import WHOLE_BYTES
+from tierlake.pipelines.parquet.footers import WHOLE_BYTES
 from tierlake.pipelines.runtime.listing import contents
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 

@@ -7,6 +7,7 @@ asked for.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -102,10 +103,14 @@ class LoggedStatistics:
             adds: The add actions.
             failure: The error for values that Python cannot hold.
         """
-        kept = {name: adds.column(name).combine_chunks() for name in _STATISTICS if name in adds.column_names}
-        self._columns = pa.table({name: _flat(column) for name, column in kept.items()})
+        self._kept = {name: adds.column(name).combine_chunks() for name in _STATISTICS if name in adds.column_names}
         self._failure = failure
         self._texts: dict[int, list[str]] = {}
+
+    @cached_property
+    def _columns(self) -> pa.Table:
+        """Made when a file's statistics are read: many looks read none, and pyarrow imports pandas for a scalar."""
+        return pa.table({name: _flat(column) for name, column in self._kept.items()})
 
     def text(self, row: int) -> str:
         """The statistics of a file as JSON text.

@@ -30,7 +30,6 @@ from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import WAITING, is_data, is_hidden
 from tierlake.pipelines.tables.plain_objects import PlainObjects, each
 from tierlake.pipelines.tables.plain_schema import PlainSchema
-from tierlake.pipelines.tables.rows import live_dataset
 from tierlake.pipelines.tables.run_records import RunRecords
 from tierlake.pipelines.tables.runs import RUN_METADATA, has_our_name, run_token
 from tierlake.pipelines.tables.snapshot import (
@@ -193,6 +192,8 @@ class PlainParquetTable:
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
+        from tierlake.pipelines.tables.rows import live_dataset
+
         names = FileNames(self._fs, self.root, {f"{self.root}/{file.path}": file.key for file in snapshot.files})
         return live_dataset(arrow_filesystem(self._fs, names), names, snapshot, self.partition_columns)
 

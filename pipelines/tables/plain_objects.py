@@ -17,6 +17,7 @@ from tierlake.connector.errors import AccessDenied, ObjectNotFound, Precondition
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.parallel import all_in_threads
+from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.commit_counts import conflicted
 from tierlake.pipelines.tables.runs import RUN_METADATA
 from tierlake.pipelines.tables.snapshot import LiveFile
@@ -265,4 +266,6 @@ class PlainObjects:
 
 def each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
     """Do the work for every item, and then raise the first error."""
-    return all_in_threads(act, items, at_once=_CONCURRENCY, name="plain")
+    every = list(items)
+    with reporting("objects", total=len(every), bytes_total=0) as advance:
+        return all_in_threads(act, every, at_once=_CONCURRENCY, name="plain", advance=lambda _: advance("", 0))

@@ -12,7 +12,6 @@ from tierlake.connector.errors import ObjectArchived, PreconditionFailed
 from tierlake.pipelines.errors import ArchivedError, SourceError
 from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
-from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.live_files import arrow_filesystem
 
@@ -98,6 +97,8 @@ class PlainSchema:
 
     def _newest(self, files: Sequence[LiveFile], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
         """The schema of the newest readable file, or of the next where one is not Parquet."""
+        from tierlake.pipelines.parquet.scan import parquet_format
+
         filesystem = arrow_filesystem(self._fs)
         broken = ""
         archived: list[LiveFile] = []

@@ -1,26 +1,109 @@
-"""Keys from callers: which of them a table could have, and the right spelling of the others.
+"""Keys from callers: which of them a table could have, the right spelling of the others, and what a selection names.
 
-A key that no partition can have is a typing error. If it counted as an absent partition, a request would silently do
-nothing.
+A key that no partition can have is a typing error, and so is a range or a pattern that no partition matches. If they
+counted as absent partitions, a request would silently do nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
+from tierlake.connector.nearest import nearest
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
+from tierlake.pipelines.model.selection import KeyText
 from tierlake.pipelines.model.time_window import is_key, key_named_by
+from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     import pyarrow as pa
 
+    from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec, TimePartition
     from tierlake.pipelines.tables.snapshot import Snapshot
 
-__all__ = ["check_possible", "faults", "unknown"]
+__all__ = ["check_possible", "faults", "nearby", "select", "selected", "unknown"]
+
+_COMPARED: Final = 2000
+"""Keys that a mistyped one is compared with letter by letter, a second of work."""
+
+
+def selected(
+    spec: DatasetSpec,
+    schema: pa.Schema | None,
+    selection: Selection,
+    candidates: Collection[PartitionKey],
+    absent: Callable[[PartitionKey], UnknownPartition | None],
+    *,
+    which: str = "",
+) -> tuple[PartitionKey, ...]:
+    """The partitions that a selection names, in key order. Each of its keys must name one.
+
+    Args:
+        spec: The dataset's spec.
+        schema: The table's schema, with its partition columns; None where it has none yet.
+        selection: What the caller wants.
+        candidates: The partitions to choose from.
+        absent: The error for a key that is none of them; None to take it all the same.
+        which: What the candidates have in common, as ` that can be undone`.
+
+    Raises:
+        UnknownPartition: Nothing matches, with the nearest keys; or an absent key.
+        SpecError: A wrong range, or a span of time for a dataset without windows.
+    """
+    known = set(candidates)
+    chosen = known if not selection.keys else set()
+    with collector_paused():
+        for key in selection.keys:
+            text = key if isinstance(key, PartitionKey) else KeyText.parse(key)
+            if isinstance(text, KeyText) and not text.is_exact(spec):
+                matching = text.among(spec, schema, known)
+                if not matching:
+                    raise _no_match(spec, text.text, known, which)
+                chosen.update(matching)
+                continue
+            one = text.key if isinstance(text, KeyText) else text
+            if one not in known and (error := absent(one)) is not None:
+                raise error
+            chosen.add(one)
+    lies_within = selection.within(spec)
+    if lies_within is not None:
+        chosen = {key for key in chosen if lies_within(key)}
+        if not chosen:
+            raise _no_match(spec, str(selection), known, which)
+    return tuple(sorted(chosen, key=attrgetter("items")))
+
+
+def select(spec: DatasetSpec, snapshot: Snapshot, selection: Selection) -> tuple[PartitionKey, ...]:
+    """The partitions of a table that a selection names, in key order; see `selected`."""
+    live = snapshot.by_partition()
+    if selection.is_all:
+        return tuple(live)
+    schema = snapshot.known_schema
+    return selected(spec, schema, selection, live, lambda key: unknown(spec, snapshot, key))
+
+
+def _no_match(spec: DatasetSpec, text: str, known: Collection[PartitionKey], which: str) -> UnknownPartition:
+    there = nearby(text, known)
+    return UnknownPartition(f"{spec.uri} has no partition{which} that matches {text}", hint=there or "there is none")
+
+
+def nearby(text: str, keys: Collection[PartitionKey]) -> str:
+    """Which keys are next to a text that is none of them, and from where to where they go; empty without keys."""
+    if not keys:
+        return ""
+    names = [str(key) or "(all)" for key in sorted(keys, key=attrgetter("items"))]
+    if len(names) == 1:
+        return f"there is one, {names[0]}"
+    at = bisect(names, text)
+    near = dict.fromkeys(names[max(0, at - 1) : at + 1])
+    alike = nearest(text, names) if len(names) <= _COMPARED else None
+    shown = " and ".join({alike: None, **near} if alike is not None else near)
+    return f"next to it: {shown}; there are {len(names):,}, from {names[0]} to {names[-1]}"
 
 
 def check_possible(
@@ -64,7 +147,8 @@ def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str 
     named = f"{spec.uri} has no partition {key}"
     if (other := _alike(snapshot, key)) is not None:
         return UnknownPartition(f"{named}: it is spelled {other} there", hint=f"write {other}")
-    return UnknownPartition(f"{named}{more}", hint="`tierlake ls` prints the keys")
+    there = nearby(str(key), snapshot.by_partition())
+    return UnknownPartition(f"{named}{more}", hint=f"`tierlake ls` prints the keys{there and '; '}{there}")
 
 
 def _fault(spec: DatasetSpec, schema: pa.Schema | None, key: PartitionKey) -> UnknownPartition | None:

@@ -248,8 +248,8 @@ def test_too_many_bad_rows_commit_nothing_and_keep_the_rows(full, trips, fs):
 @pytest.mark.parametrize(
     ("option", "column", "problem"),
     [
-        ("sort_by", "carrier", r"write.sort_by names carrier.*they have: at, city, fare"),
-        ("bloom_filters", "carrier", r"write.bloom_filters names carrier.*they have: at, city, fare"),
+        ("sort_by", "carrier", r"write.sort_by names carrier.*There are at, city, fare"),
+        ("bloom_filters", "carrier", r"write.bloom_filters names carrier.*There are at, city, fare"),
         ("bloom_filters", "tags", r"no Bloom filter of list<"),
         ("bloom_filters", "paid", r"no Bloom filter of bool"),
     ],
@@ -325,7 +325,7 @@ def test_wrong_credentials_and_a_dead_endpoint_fail_by_name(bucket, server):
 
 
 def test_unknown_columns_and_plans_of_other_datasets(full):
-    with pytest.raises(SchemaMismatch, match=r"no column nope in .*it has: "):
+    with pytest.raises(SchemaMismatch, match=r"no column nope in .*There are "):
         full.read(columns=["nope"])
     for where in ({"date": "2013-01-01"}, "date = 1", ["date", "=", "2013-01-01"]):
         with pytest.raises(SpecError, match="is no filter"):

@@ -70,5 +70,5 @@ def test_a_report_marks_what_differs():
     assert str(report).splitlines()[2:] == [
         "! one  yes      no: Why",
         "  two  -        yes",
-        "1 rows differ from the profile",
+        "1 row differs from the profile",
     ]

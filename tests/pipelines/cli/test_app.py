@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -49,19 +47,6 @@ CHANGING = [
 @pytest.mark.parametrize("command", CHANGING)
 def test_what_changes_something_can_be_rehearsed(tierlake_here, command):
     assert "--dry-run" in tierlake_here(command, "--help").out
-
-
-def test_help_loads_none_of_the_heavy_libraries():
-    code = (
-        "import sys, contextlib\n"
-        "from tierlake.pipelines.cli import main\n"
-        "with contextlib.suppress(SystemExit): main(['--help'])\n"
-        "heavy = {'pyarrow', 'deltalake', 'pandas', 's3fs', 'aiobotocore', 'botocore', 'dagster', 'rich'}\n"
-        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.returncode == 0
 
 
 def test_the_version_is_the_distributions(tierlake):

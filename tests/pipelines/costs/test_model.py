@@ -133,3 +133,12 @@ def test_a_tail_that_is_kept_has_its_price() -> None:
     files = [(GIB, LONG_AGO)] * 3
     without, with_one = (ways.cost(files, as_of=NOW, horizon=MONTH, tails=tails).requests for tails in (0, 1))
     assert with_one - without == pytest.approx((0.001 + 0.005) / 1000)
+
+
+def test_a_class_that_would_be_left_before_its_minimum_is_charged_for_the_rest() -> None:
+    short = move(GIB, "STANDARD", "GLACIER_IR", days=10)
+    assert short.early_deletion == pytest.approx(80 * timedelta(days=1) / MONTH * 0.004)
+    assert short.saved > 0
+    assert not short.pays
+    assert move(GIB, "STANDARD", "GLACIER_IR", days=90).early_deletion == 0
+    assert move(GIB, "STANDARD", "GLACIER_IR", days=20).pays  # 20 days in STANDARD cost more than 90 in GLACIER_IR

@@ -70,7 +70,7 @@ def test_what_rows_cannot_be_told_apart_by(delta, trips, columns, problem):
 
 def test_columns_that_the_source_lacks_make_no_rows_equal(delta, trips):
     delta.ingest(trips().append_column("id", pa.array(range(40))))
-    with pytest.raises(SchemaMismatch, match=r"by id: the source lacks id\. there are: at, city, fare"):
+    with pytest.raises(SchemaMismatch, match=r"by id: the source lacks id\. There are at, city, fare"):
         delta.ingest(trips(), unique_by=["id"])
     nulls = trips().append_column("id", pa.array(range(40))).append_column("new", pa.nulls(40))
     assert delta.ingest(nulls, unique_by=["id", "new"]).duplicates == 0

@@ -50,6 +50,34 @@ def test_sizes_ages_counts() -> None:
     assert [formatting.day(value) for value in (None, datetime(2014, 1, 2, tzinfo=UTC))] == ["-", "2014-01-02"]
 
 
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [
+        (None, "at unknown cost"),
+        (0, "$0 a month"),
+        (0.00012, "less than a cent a month"),
+        (0.009999, "less than a cent a month"),
+        (0.05, "$0.05 a month"),
+        (1234.567, "$1,234.57 a month"),
+        (-2.5, "-$2.50 a month"),
+    ],
+)
+def test_what_something_costs_a_month_is_told_to_the_cent(dollars: float | None, text: str) -> None:
+    assert formatting.monthly(dollars) == text
+
+
+def test_nouns_and_verbs_agree_with_their_number() -> None:
+    assert [formatting.counted(number, "upload") for number in (0, 1, 2, 1000)] == [
+        "0 uploads",
+        "1 upload",
+        "2 uploads",
+        "1,000 uploads",
+    ]
+    assert [formatting.rows(number) for number in (None, 1, 2)] == ["an unknown number of rows", "1 row", "2 rows"]
+    assert [formatting.are(number, "file") for number in (1, 2)] == ["1 file is", "2 files are"]
+    assert [formatting.were(number, "file") for number in (1, 2)] == ["1 file was", "2 files were"]
+
+
 def test_a_table_is_aligned_and_capped() -> None:
     text = formatting.table_text(["name", ">n"], [["a", "1"], ["bb", "22"], ["c", "3"]], footer=["all", "26"], limit=2)
     assert text.splitlines() == ["name   n", "a      1", "bb    22", "... and 1 more", "all   26"]
