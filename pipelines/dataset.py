@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.errors import UnknownPartition
     from tierlake.pipelines.ingest.dask_workers import Engine
-    from tierlake.pipelines.ingest.rejects import RejectFile
+    from tierlake.pipelines.ingest.rejects import RejectFiles
     from tierlake.pipelines.ingest.results import IngestResult, Rehearsal
     from tierlake.pipelines.ingest.run import IngestMode
     from tierlake.pipelines.ingest.writer import WriterLimits
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
     from tierlake.pipelines.lifecycle.results import KeyChanges, UndoSummary
-    from tierlake.pipelines.lifecycle.undoable import Undoable
+    from tierlake.pipelines.lifecycle.undo_rows import Undoables, UndoResults
     from tierlake.pipelines.maintenance.compact import CompactResult
     from tierlake.pipelines.maintenance.erase import EraseReport
     from tierlake.pipelines.maintenance.vacuum import VacuumResult
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.adoption import AdoptReport
     from tierlake.pipelines.metastore.document import Dropped
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.metastore.history import History
     from tierlake.pipelines.metastore.opening import Described
     from tierlake.pipelines.metastore.records import JournalEntry
     from tierlake.pipelines.model.selection import Keys
@@ -85,6 +85,11 @@ class Dataset:
     def __repr__(self) -> str:
         """The URI and the format."""
         return f"Dataset({self.uri!r}, format={self._handle.table.format!r})"
+
+    def _repr_html_(self) -> str:
+        from tierlake.pipelines.query.overview import overview
+
+        return overview(self._handle)
 
     # -- making and opening -------------------------------------------------------------------------------------------
 
@@ -310,7 +315,7 @@ class Dataset:
         options = _text_options(text)
         return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
-    def rejects(self) -> tuple[RejectFile, ...]:
+    def rejects(self) -> RejectFiles:
         """Files of rejected rows that wait to be corrected, with counts and reasons, newest first."""
         from tierlake.pipelines.ingest.rejects import list_rejects
 
@@ -611,8 +616,8 @@ class Dataset:
 
         return select(self.spec, self._handle.table.snapshot(), Selection.of(keys))
 
-    def history(self, limit: int | None = None) -> list[HistoryEntry]:
-        """What happened to the dataset, newest first."""
+    def history(self, limit: int | None = None) -> History:
+        """What happened to the dataset, newest first; a list of `HistoryEntry`."""
         from tierlake.pipelines.metastore.history import history
 
         return history(self._handle, limit)
@@ -785,7 +790,7 @@ class Dataset:
         run: str | None = None,
         dry_run: bool = False,
         run_id: str | None = None,
-    ) -> tuple[UndoResult, ...]:
+    ) -> UndoResults:
         """Bring back what was taken out last: of partitions, or all that the ingest with a run key replaced.
 
         See `lifecycle.undo`. `undoable()` shows what can be undone, and until when; `dry_run` makes the checks alone.
@@ -796,23 +801,27 @@ class Dataset:
             dry_run: Only make the checks, and report what would come back.
             run_id: Who did it, for the history.
 
+        Returns:
+            A tuple of `UndoResult`, which prints as lines.
+
         Raises:
             UnknownPartition: A key that matches nothing that was taken out, and nothing in the table.
             PolicyRefused: The one partition that is named, or one of the run's, cannot come back.
             PartialFailure: Some of several partitions cannot come back; the others are back.
         """
         from tierlake.pipelines.lifecycle.undo import undo, undo_run
+        from tierlake.pipelines.lifecycle.undo_rows import UndoResults
 
         if (key is None) == (run is None):
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
-            return undo_run(self._handle, run, dry_run=dry_run, run_id=run_id)
+            return UndoResults(undo_run(self._handle, run, dry_run=dry_run, run_id=run_id))
         one = Selection.of(key).exact(self.spec)
         if one is not None and len(one) == 1:
-            return (undo(self._handle, one[0], dry_run=dry_run, run_id=run_id),)
+            return UndoResults([undo(self._handle, one[0], dry_run=dry_run, run_id=run_id)])
         summary = self.undo_many(key, dry_run=dry_run, run_id=run_id)
         summary.raise_failures()
-        return summary.results
+        return UndoResults(summary.results)
 
     def undo_many(self, keys: Keys | None, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
         """The same of several partitions, with those that cannot come back; see `lifecycle.undo_selected`."""
@@ -820,16 +829,17 @@ class Dataset:
 
         return undo_selected(self._handle, Selection.of(keys), dry_run=dry_run, run_id=run_id)
 
-    def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> tuple[Undoable, ...]:
-        """The partitions that can be brought back, and until when.
+    def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> Undoables:
+        """The partitions that can be brought back, and until when; a tuple of `Undoable`.
 
         Args:
             keys: Only these; None means all.
             classes: Also tell the storage classes of their files, by a listing of the store.
         """
+        from tierlake.pipelines.lifecycle.undo_rows import Undoables
         from tierlake.pipelines.lifecycle.undo_selected import undoable_among
 
-        return undoable_among(self._handle, Selection.of(keys), classes=classes)
+        return Undoables(undoable_among(self._handle, Selection.of(keys), classes=classes))
 
     def hold(self, key: Keys, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep partitions whatever the policy says, until `release`; True where that changed anything, or would.

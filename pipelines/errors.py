@@ -21,9 +21,10 @@ LakeError                         (tierlake.connector.errors: code, message, hin
 │   └── ArchivedError         (ObjectArchived, PermissionError)  the class needs a restore before it can be read
 ├── a policy says no
 │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
-├── the format or the process cannot
+├── the format, the process or the installation cannot
 │   ├── UnsupportedByTable    (NotImplementedError)
-│   └── ForkedProcess         (RuntimeError)       Rust libraries do not survive a fork
+│   ├── ForkedProcess         (RuntimeError)       Rust libraries do not survive a fork
+│   └── PackageMissing        (ModuleNotFoundError) an extra that is not installed
 └── PartialFailure            (RuntimeError)       some of it was done; `failures` lists the rest
 """
 
@@ -42,6 +43,7 @@ __all__ = [
     "CommitUnknown",
     "ForkedProcess",
     "LogMissing",
+    "PackageMissing",
     "PartialFailure",
     "PipelineError",
     "PolicyRefused",
@@ -209,6 +211,12 @@ class ForkedProcess(PipelineError, RuntimeError):
     """A process forked from one that used the Rust libraries; use spawn or forkserver."""
 
     code = "forked_process"
+
+
+class PackageMissing(PipelineError, ModuleNotFoundError):
+    """A package that this needs is not installed; the hint names the extra that brings it."""
+
+    code = "package_missing"
 
 
 class PartialFailure(PipelineError, RuntimeError):

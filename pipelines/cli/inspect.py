@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from tierlake.pipelines.dataset import Dataset
-    from tierlake.pipelines.metastore.history import HistoryEntry
     from tierlake.pipelines.model.selection import Selection
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.query.catalog import PartitionInfo
 
 __all__ = ["explain", "history", "ls", "show"]
-
-_KEYS_SHOWN = 3
 
 
 @click.command()
@@ -69,28 +66,8 @@ def _note_drop(session: Session, opened: Dataset) -> None:
 def _list_undoable(session: Session, opened: Dataset, chosen: Selection | None) -> None:
     waiting = opened.undoable(chosen, classes=True)
     _note_drop(session, opened)
-    files, size = sum(one.files for one in waiting), sum(one.bytes for one in waiting)
-    total = {"partitions": len(waiting), "files": files, "bytes": size}
-    if not waiting:
-        session.out.emit({"undoable": [], "total": total}, "nothing can be undone")
-        return
-    rows = (
-        (
-            one.key or "(all)",
-            one.operation,
-            f"{one.removed_at:%Y-%m-%d %H:%M}",
-            f"{one.undo_until:%Y-%m-%d %H:%M}",
-            formatting.count(one.files),
-            formatting.size(one.bytes),
-            one.storage_class or "-",
-            one.reason,
-        )
-        for one in waiting
-    )
-    headings = ["key", "what", "when", "undo until", ">files", ">size", "class", "why"]
-    footer = (formatting.partitions(len(waiting)), "", "", "", formatting.count(files), formatting.size(size), "", "")
-    document = {"undoable": list(waiting), "total": total}
-    session.out.emit(document, lambda: formatting.table_text(headings, rows, footer=footer))
+    total = {"partitions": len(waiting), "files": waiting.files, "bytes": waiting.bytes}
+    session.out.emit({"undoable": list(waiting), "total": total}, waiting.__str__)
 
 
 @click.command()
@@ -192,23 +169,7 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
     Ingests, moves, expiries, undos, holds and deletions, newest first.
     """
     entries = session.dataset(dataset).history(limit)
-    rows = (
-        (
-            f"{entry.at:%Y-%m-%d %H:%M:%S%z}",
-            entry.operation,
-            formatting.count(entry.version),
-            _partitions(entry),
-            formatting.count(entry.rows),
-            "-" if entry.bytes is None else formatting.size(entry.bytes),
-            entry.reason or "",
-            entry.by or "",
-            entry.run or "",
-            f"{entry.undo_until:%Y-%m-%d %H:%M}" if entry.undo_until else "",
-        )
-        for entry in entries
-    )
-    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
-    session.out.emit(entries, formatting.table_text(headings, rows))
+    session.out.emit(entries, entries.__str__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +205,3 @@ class _Outlook:
             next_at=step.at(part.window) if step and part.window else None,
             held=part.held,
         )
-
-
-def _partitions(entry: HistoryEntry) -> str:
-    if not entry.keys:
-        return formatting.count(entry.partitions)
-    named = ", ".join(entry.keys[:_KEYS_SHOWN])
-    more = len(entry.keys) - _KEYS_SHOWN
-    return f"{named} and {more:,} more" if more > 0 else named

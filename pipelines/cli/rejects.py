@@ -75,21 +75,7 @@ def rejects(
 
 def _list(session: Session, opened: Dataset) -> None:
     waiting = opened.rejects()
-    rows = (
-        (
-            f"lake://{file.path}",
-            formatting.count(file.rows),
-            f"{file.at:%Y-%m-%d %H:%M}",
-            ", ".join(f"{count:,} x {reason}" for reason, count in sorted(file.reasons.items())),
-            file.source,
-        )
-        for file in waiting
-    )
-    total = sum(file.rows for file in waiting)
-    summary = emphasised(f"{formatting.counted(total, 'rejected row')} in {formatting.files(len(waiting))}")
-    headings = ["file", ">rows", "when", "why", "source"]
-    text = formatting.table_text(headings, rows, title=summary) if waiting else "no rejected rows wait"
-    session.out.emit(waiting, text)
+    session.out.emit(waiting, str(waiting))
 
 
 def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> None:

@@ -21,7 +21,10 @@ import pyarrow.types as pat
 
 from tierlake.connector.documents import json_list
 from tierlake.pipelines.errors import RejectedTooMany, SourceError
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import emphasised
 from tierlake.pipelines.runtime.parallel import in_threads
+from tierlake.pipelines.runtime.rows import Rows
 from tierlake.pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
 from tierlake.pipelines.values import texts_of
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RejectFile",
+    "RejectFiles",
     "Rejects",
     "check_tolerable",
     "identity_of",
@@ -67,6 +71,30 @@ class RejectFile:
     reasons: Mapping[str, int]
     at: datetime
     source: str
+
+
+class RejectFiles(Rows[RejectFile]):
+    """Files of rejected rows, newest first."""
+
+    __slots__ = ()
+
+    NOUN = "file of rejected rows", "files of rejected rows"
+    COLUMNS = "file", ">rows", "when", "why", "source"
+
+    @staticmethod
+    def cells(item: RejectFile) -> tuple[str, ...]:
+        """A file as a row."""
+        why = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(item.reasons.items()))
+        return f"lake://{item.path}", formatting.count(item.rows), f"{item.at:%Y-%m-%d %H:%M}", why, item.source
+
+    def __str__(self) -> str:
+        return "\n".join([emphasised(self._summary()), self._table().text()]) if self else self._summary()
+
+    def _summary(self) -> str:
+        if not self:
+            return "no rejected rows wait"
+        count = formatting.counted(sum(file.rows for file in self), "rejected row")
+        return f"{count} in {formatting.files(len(self))}"
 
 
 def reject_paths(fs: LakeFileSystem, root: str) -> list[str]:
@@ -108,7 +136,7 @@ def _check_is_ours(rows: pa.Table) -> None:
         raise ValueError("the names of columns are no texts")
 
 
-def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
+def list_rejects(fs: LakeFileSystem, root: str) -> RejectFiles:
     """The files of rejected rows that were not ingested since, newest first.
 
     Raises:
@@ -122,7 +150,7 @@ def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
         return RejectFile(path, rows.num_rows, counted_reasons(rows), stored[path]["LastModified"], source)
 
     files = in_threads(described, stored, at_once=_READAHEAD, name="rejects")
-    return tuple(sorted(files, key=lambda file: file.at, reverse=True))
+    return RejectFiles(sorted(files, key=lambda file: file.at, reverse=True))
 
 
 def counted_reasons(rows: pa.Table) -> dict[str, int]:

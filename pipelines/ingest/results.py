@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised, listed
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,8 +57,8 @@ class Written:
     storage_class: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IngestResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class IngestResult(Shown):
     """What an ingest did.
 
     Attributes:
@@ -124,8 +126,8 @@ def _notes(
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+@dataclass(frozen=True, slots=True, repr=False)
+class Rehearsal(Shown):
     """What an ingest would do.
 
     Attributes:
@@ -149,12 +151,26 @@ class Rehearsal:
     def __str__(self) -> str:
         """For people."""
         if not self.committed:
+            return self._summary()
+        return "\n".join([emphasised(self._summary()), self._table().text(), *self._notes()])
+
+    def _summary(self) -> str:
+        if not self.committed:
             return "this run key is committed already: nothing would change"
-        rows = ((key, formatting.count(rows)) for key, rows in sorted(self.partitions.items()))
-        amount = formatting.partitions(len(self.partitions))
-        total = sum(self.partitions.values())
-        table = formatting.table_text(["key", ">rows"], rows, footer=(amount, formatting.count(total)))
-        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
-        rejected = f"{formatting.rows(self.rejected)} would be rejected"
-        summary = f"{formatting.rows(total)} in {amount} would be written; {rejected}"
-        return "\n".join([emphasised(summary), table, *notes])
+        written = f"{formatting.rows(sum(self.partitions.values()))} in {formatting.partitions(len(self.partitions))}"
+        return f"{written} would be written; {formatting.rows(self.rejected)} would be rejected"
+
+    def _parts(self) -> tuple[Table[tuple[str, int]] | str, ...]:
+        return (self._table(), "\n".join(self._notes())) if self.committed else ()
+
+    def _notes(self) -> list[str]:
+        return _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+
+    def _table(self) -> Table[tuple[str, int]]:
+        total = formatting.partitions(len(self.partitions)), formatting.count(sum(self.partitions.values()))
+        return Table(["key", ">rows"], sorted(self.partitions.items()), _rehearsed, total)
+
+
+def _rehearsed(partition: tuple[str, int]) -> tuple[str, str]:
+    key, rows = partition
+    return key, formatting.count(rows)

@@ -24,6 +24,7 @@ from tierlake.pipelines.metastore.records import PolicyRecord, RemovalRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import attempts
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.tables.snapshot import Change
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ _WHY = "the dataset was dropped"
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class DropResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class DropResult(Shown):
     """What a drop took away.
 
     Attributes:
@@ -82,8 +83,8 @@ class DropResult:
         return f"{'would drop' if self.dry_run else 'dropped'} {self.uri}: {amount}; {back}"
 
 
-@dataclass(frozen=True, slots=True)
-class UndropResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class UndropResult(Shown):
     """What came back.
 
     Attributes:

@@ -16,6 +16,8 @@ from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.query.restore import unreadable
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 from tierlake.pipelines.tables.requested_keys import selected, unknown
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain", "explain_many"]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Shown):
     """One partition's state, in words and in values.
 
     Attributes:
@@ -66,6 +68,28 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.text
+
+    def _summary(self) -> str:
+        tier = f" ({self.tier})" if self.tier else ""
+        facts = [f"in {self.storage_class}{tier}" if self.storage_class else "not in the table"]
+        facts += [f"next {self.next} on {formatting.day(self.next_at)}"] if self.next else []
+        facts += [f"but {self.blocked_by}"] if self.blocked_by else []
+        facts += [f"undo until {self.undo_until:%Y-%m-%d %H:%M}"] if self.undo_until else []
+        return f"{self.key or '(all)'}: {', '.join(facts)}"
+
+    def _parts(self) -> tuple[str, Table[tuple[str, str]]]:
+        facts = [
+            ("class", self.storage_class),
+            ("tier", self.tier),
+            ("age", formatting.age(self.age) if self.age is not None else None),
+            ("$/month", formatting.money(self.monthly_cost) if self.monthly_cost is not None else None),
+            ("next", self.next),
+            ("on", formatting.day(self.next_at) if self.next_at else None),
+            ("blocked by", self.blocked_by),
+            ("undo until", f"{self.undo_until:%Y-%m-%d %H:%M}" if self.undo_until else None),
+            ("files to restore", formatting.count(self.archived_files) if self.archived_files else None),
+        ]
+        return self.text, Table(["", ""], [(name, value) for name, value in facts if value], tuple)
 
 
 def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explanation:

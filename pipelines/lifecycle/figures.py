@@ -21,7 +21,9 @@ from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,8 +73,8 @@ class TierFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+@dataclass(frozen=True, slots=True, repr=False)
+class Figures(Shown):
     """Figures of a dataset.
 
     Attributes:
@@ -121,16 +123,26 @@ class Figures:
 
     def __str__(self) -> str:
         """A table of the tiers, and a line for each other figure."""
-        rows = [
-            (
-                tier,
-                formatting.count(one.partitions),
-                formatting.count(one.rows),
-                formatting.size(one.bytes),
-                formatting.money(one.monthly_cost),
-            )
-            for tier, one in self.tiers.items()
-        ]
+        of = f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}"
+        return "\n".join([emphasised(self._summary()), of, "", self._table().text(), "", *self._facts()])
+
+    def _summary(self) -> str:
+        partitions = sum(one.partitions for one in self.tiers.values())
+        costs = [one.monthly_cost for one in self.tiers.values()]
+        cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        size = formatting.size(sum(one.bytes for one in self.tiers.values()))
+        amount = f"{formatting.partitions(partitions)}, {size}"
+        due = f"{self.tiering_backlog:,} to move, {formatting.count(self.expiry_backlog)} to expire"
+        return f"{amount}, {formatting.monthly(cost)}; {due}"
+
+    def _parts(self) -> tuple[str | Table[tuple[str, TierFigures]], ...]:
+        of = f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}"
+        return of, self._table(), "\n".join(self._facts())
+
+    def _table(self) -> Table[tuple[str, TierFigures]]:
+        return Table(["tier", ">partitions", ">rows", ">size", ">$/month"], list(self.tiers.items()), _cells)
+
+    def _facts(self) -> list[str]:
         facts = [
             ("expiry backlog", _partitions(self.expiry_backlog)),
             ("tiering backlog", formatting.partitions(self.tiering_backlog)),
@@ -141,19 +153,19 @@ class Figures:
             facts.append(("incomplete uploads", f"{self.incomplete_uploads:,} of a day and older"))
         if self.unencrypted_objects is not None:
             facts.append(("unencrypted", formatting.counted(self.unencrypted_objects, "live file")))
-        tiers = formatting.table_text(["tier", ">partitions", ">rows", ">size", ">$/month"], rows)
         width = max(len(name) for name, _ in facts)
-        lines = [f"{name:<{width}}  {text}" for name, text in facts]
-        return "\n".join([self._summary(), f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
+        return [f"{name:<{width}}  {text}" for name, text in facts]
 
-    def _summary(self) -> str:
-        partitions = sum(one.partitions for one in self.tiers.values())
-        costs = [one.monthly_cost for one in self.tiers.values()]
-        cost = None if None in costs else sum(cost for cost in costs if cost is not None)
-        size = formatting.size(sum(one.bytes for one in self.tiers.values()))
-        amount = f"{formatting.partitions(partitions)}, {size}"
-        due = f"{self.tiering_backlog:,} to move, {formatting.count(self.expiry_backlog)} to expire"
-        return emphasised(f"{amount}, {formatting.monthly(cost)}; {due}")
+
+def _cells(figures: tuple[str, TierFigures]) -> tuple[str, ...]:
+    tier, one = figures
+    return (
+        tier,
+        formatting.count(one.partitions),
+        formatting.count(one.rows),
+        formatting.size(one.bytes),
+        formatting.money(one.monthly_cost),
+    )
 
 
 def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encryption: bool = False) -> Figures:

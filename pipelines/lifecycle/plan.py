@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
 from pydantic import (
     Field,
@@ -26,16 +26,26 @@ from pydantic import (
 from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError, UnknownPartition
-from tierlake.pipelines.lifecycle.plan_text import expirations_text, moves_text, refusals_text
+from tierlake.pipelines.lifecycle.plan_text import ROWS_SHOWN, expirations_table, moves_table, refusals_table
 from tierlake.pipelines.lifecycle.planned import Expiration, PlannedFile, PlannedStep, PlanValue, Refusal, TierMove
 from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
 from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.query.outcome import Outcome
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.columns import Columns
+from tierlake.pipelines.runtime.extras import needing
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tierlake.pipelines.runtime.charts import Panel
     from tierlake.pipelines.runtime.progress import Progress
+    from tierlake.pipelines.runtime.table import Table
 
 __all__ = [
     "ApplyResult",
@@ -55,7 +65,7 @@ StepT = TypeVar("StepT", bound=PlannedStep)
 Applier = Callable[..., ApplyResult]
 
 
-class Plan(PlanValue, Generic[StepT]):
+class Plan(Shown, Columns, PlanValue, Generic[StepT]):
     """Fields of all plans.
 
     Attributes:
@@ -150,18 +160,54 @@ class Plan(PlanValue, Generic[StepT]):
             )
         return self._apply(self, **options)
 
-    def _text(self, kind: str, summary: str, body: str, notes: Sequence[str]) -> str:
+    @overload
+    def plot(self, panel: Panel | None = None) -> Figure: ...
+    @overload
+    def plot(self, panel: Panel | None = None, *, ax: Axes) -> Axes: ...
+    def plot(self, panel: Panel | None = None, *, ax: Axes | None = None) -> Figure | Axes:
+        """Draw the partitions with a step: bytes by class now and then, their ages, and dollars a month now and then.
+
+        Args:
+            panel: `tiers`, `ages` or `money`; all three by default, and with `ax` the first.
+            ax: Axes of yours to draw one panel into.
+
+        Returns:
+            The figure, which is in no list of pyplot's; with `ax` these axes.
+
+        Raises:
+            PackageMissing: matplotlib is not installed.
+            SpecError: There is no such panel.
+        """
+        with needing("matplotlib", f"{type(self).__name__}.plot()", extra="plot"):
+            from tierlake.pipelines.lifecycle.plan_plot import plot_steps
+
+        return plot_steps(self.steps, panel, ax)
+
+    def _text(self, summary: str, body: Table[Any], notes: Sequence[str] = ()) -> str:
         """The plan for people: what it comes to, of what and when, its table, what is left alone, and notes."""
-        of = f"{kind} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
-        lines = [emphasised(summary), of, *(["", body] if body else [])]
+        of = f"{self.kind} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
+        lines = [emphasised(summary), of, *(["", body.text(ROWS_SHOWN)] if self.steps else [])]
         if self.refused:
-            lines += ["", refusals_text(self.refused)]
+            lines += ["", refusals_table(self.refused).text(ROWS_SHOWN)]
         if self.ageless:
             lines += ["", self.ageless]
         lines += notes
         if self.note and self.steps:
             lines += [*([] if notes else [""]), f"prices: {self.note}"]
         return "\n".join(lines)
+
+    def _headline(self, verb: str, facts: Sequence[str]) -> str:
+        if not self.steps:
+            count = f"nothing to {verb}, {formatting.partitions(self.untouched)} untouched"
+        else:
+            count = f"{formatting.partitions(len(self.steps))} to {verb} ({', '.join(facts)})"
+        refused = f", {len(self.refused):,} left alone" if self.refused else ""
+        return f"{self.kind} of {self.uri} as of {formatting.day(self.as_of)}: {count}{refused}"
+
+    def _remarks(self, table: Table[Any], *notes: str) -> tuple[Table[Any] | str, ...]:
+        """What a notebook shows below the headline."""
+        prices = f"prices: {self.note}" if self.note and self.steps else ""
+        return (table, refusals_table(self.refused), self.ageless or "", *(notes if self.steps else ()), prices)
 
 
 class TieringPlan(Plan[TierMove]):
@@ -212,15 +258,42 @@ class TieringPlan(Plan[TierMove]):
         """
         return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
+    def outcomes(self) -> dict[str, Outcome]:
+        """What becomes of each partition with a step, by its key; `Catalog.plot` draws the bill with it."""
+        return {
+            step.key: Outcome(
+                step.tier,
+                None
+                if step.monthly_before is None or step.monthly_after is None
+                else step.monthly_before - step.monthly_after,
+            )
+            for step in self.steps
+        }
+
+    def to_arrow(self) -> pa.Table:
+        """The steps as columns: files and bytes are those that move, `storage_class_before` is where these are now."""
+        from tierlake.pipelines.lifecycle.plan_columns import moves_columns
+
+        return moves_columns(self.steps)
+
     def __str__(self) -> str:
         if not self.steps:
             belong = "it belongs" if self.untouched == 1 else "they belong"
             summary = f"nothing to move; {formatting.are(self.untouched, 'partition')} where {belong}"
-            return self._text("tiering", summary, "", [])
+            return self._text(summary, moves_table(()))
         amount = f"{formatting.partitions(len(self.steps))} to move ({formatting.size(self.bytes)})"
         has_prices = any(step.monthly_before is not None for step in self.steps)
         saves = f": saves {formatting.monthly(self.saved_monthly)}, costs {formatting.dollars(self.one_off)} once"
-        return self._text("tiering", amount + (saves if has_prices else ""), moves_text(self.steps), [])
+        return self._text(amount + (saves if has_prices else ""), moves_table(self.steps))
+
+    def _summary(self) -> str:
+        facts = [formatting.size(self.bytes)]
+        if any(step.saved is not None for step in self.steps):
+            facts += [f"saves {formatting.money(self.saved_monthly)} a month for {formatting.money(self.one_off)} once"]
+        return self._headline("move", facts)
+
+    def _parts(self) -> tuple[Table[Any] | str, ...]:
+        return self._remarks(moves_table(self.steps))
 
 
 class ExpiryPlan(Plan[Expiration]):
@@ -271,17 +344,38 @@ class ExpiryPlan(Plan[Expiration]):
         """
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
+    def outcomes(self) -> dict[str, Outcome]:
+        """What becomes of each partition with a step, by its key; `Catalog.plot` draws the bill with it."""
+        return {step.key: Outcome(None, step.monthly) for step in self.steps}
+
+    def to_arrow(self) -> pa.Table:
+        """The steps as columns."""
+        from tierlake.pipelines.lifecycle.plan_columns import expirations_columns
+
+        return expirations_columns(self.steps)
+
     def __str__(self) -> str:
         if not self.steps:
             whose = "its" if self.untouched == 1 else "their"
             summary = f"nothing to expire; {formatting.are(self.untouched, 'partition')} not past {whose} retention"
-            return self._text("expiry", summary, "", [])
+            return self._text(summary, expirations_table(()))
         amount = f"{formatting.partitions(len(self.steps))} to expire ({formatting.size(self.bytes)})"
         has_prices = any(step.monthly is not None for step in self.steps)
         saves = f": saves {formatting.monthly(self.saved_monthly)} once the grace is over"
-        after = f"undo is possible for {formatting.age(self.grace)}, then `vacuum` deletes the files"
-        notes = ["", after]
-        return self._text("expiry", amount + (saves if has_prices else ""), expirations_text(self.steps), notes)
+        summary = amount + (saves if has_prices else "")
+        return self._text(summary, expirations_table(self.steps), ["", self._after()])
+
+    def _summary(self) -> str:
+        facts = [formatting.size(self.bytes)]
+        if any(step.monthly is not None for step in self.steps):
+            facts += [f"saves {formatting.money(self.saved_monthly)} a month"]
+        return self._headline("expire", facts)
+
+    def _parts(self) -> tuple[Table[Any] | str, ...]:
+        return self._remarks(expirations_table(self.steps), self._after())
+
+    def _after(self) -> str:
+        return f"undo is possible for {formatting.age(self.grace)}, then `vacuum` deletes the files"
 
 
 def is_plan(text: str | bytes) -> bool:

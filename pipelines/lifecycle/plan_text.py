@@ -5,25 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tierlake.pipelines.lifecycle.planned import Expiration, Refusal, TierMove
 
-__all__ = ["expirations_text", "moves_text", "refusals_text"]
+__all__ = ["ROWS_SHOWN", "expirations_table", "moves_table", "refusals_table"]
 
-_ROWS_SHOWN: Final = 20
-"""The most rows of each table; the others are counted."""
+ROWS_SHOWN: Final = 20
+"""The most rows of each table as text; the others are counted."""
 
 
-def moves_text(moves: Sequence[TierMove]) -> str:
+def moves_table(moves: Sequence[TierMove]) -> Table[TierMove]:
     """Partitions that change their tier, with what the moves cost and save, and the totals."""
     moving = [file.size for move in moves for file in move.to_move()]
-    return formatting.table_text(
+    return Table(
         ["key", ">age", ">files", ">size", "from", "to", ">$/month", ">then", ">once", ">saved", "until"],
-        map(_move, moves),
-        number=len(moves),
+        moves,
+        _move,
         footer=(
             formatting.partitions(len(moves)),
             "",
@@ -37,16 +38,15 @@ def moves_text(moves: Sequence[TierMove]) -> str:
             formatting.money(sum(move.saved or 0.0 for move in moves)),
             "",
         ),
-        limit=_ROWS_SHOWN,
     )
 
 
-def expirations_text(expirations: Sequence[Expiration]) -> str:
+def expirations_table(expirations: Sequence[Expiration]) -> Table[Expiration]:
     """Partitions that leave the table, each with the reason, and the totals."""
-    return formatting.table_text(
+    return Table(
         ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],
-        map(_expiration, expirations),
-        number=len(expirations),
+        expirations,
+        _expiration,
         footer=(
             formatting.partitions(len(expirations)),
             "",
@@ -56,17 +56,15 @@ def expirations_text(expirations: Sequence[Expiration]) -> str:
             formatting.money(sum(expiration.monthly or 0.0 for expiration in expirations)),
             "",
         ),
-        limit=_ROWS_SHOWN,
     )
 
 
-def refusals_text(refusals: Sequence[Refusal]) -> str:
+def refusals_table(refusals: Sequence[Refusal]) -> Table[tuple[str, str]]:
     """The refused partitions; those with the same reason share a line."""
     keys: dict[str, list[str]] = {}
     for refusal in refusals:
         keys.setdefault(refusal.reason, []).append(refusal.key)
-    rows = ((_span(same), reason) for reason, same in keys.items())
-    return formatting.table_text(["left alone", "why"], rows, limit=_ROWS_SHOWN)
+    return Table(["left alone", "why"], [(_span(same), reason) for reason, same in keys.items()], tuple)
 
 
 def _move(move: TierMove) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import Tier
+from tierlake.pipelines.runtime import formatting
 
 __all__ = ["Expiration", "PlannedFile", "PlannedStep", "Refusal", "TierMove"]
 
@@ -71,6 +72,11 @@ class PlannedStep(PlanValue):
     @classmethod
     def _is_a_key(cls, value: str) -> str:
         return str(PartitionKey.parse(value))
+
+    def __repr__(self) -> str:
+        """The step in a line, without its files."""
+        amount = f"{formatting.files(len(self.files))}, {formatting.size(self.bytes)}"
+        return f"<{type(self).__name__} of {self.key or '(all)'}: {amount}; {self.reason}>"
 
     @property
     def bytes(self) -> int:

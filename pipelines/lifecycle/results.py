@@ -12,6 +12,8 @@ from tierlake.connector.errors import LakeError
 from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import PartialFailure
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 
 __all__ = ["ApplyResult", "KeyChanges", "UndoResult", "UndoSummary"]
 
@@ -22,7 +24,7 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _DoneInPart(_Value):
+class _DoneInPart(Shown, _Value):
     """The outcome of an act on several partitions, each of which may fail by itself.
 
     Attributes:
@@ -37,6 +39,10 @@ class _DoneInPart(_Value):
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.failed
+
+    def _parts(self) -> tuple[Table[tuple[str, str, str]] | str, ...]:
+        failed = [(key, self.codes.get(key, "-"), why) for key, why in self.failed.items()]
+        return (Table(["failed", "code", "why"], failed, tuple),)
 
     def _raise(self, operation: str) -> None:
         if self.failed:
@@ -131,7 +137,7 @@ class ApplyResult(_DoneInPart):
         return ", ".join(parts)
 
 
-class UndoResult(_Value):
+class UndoResult(Shown, _Value):
     """What an undo did.
 
     Attributes:

@@ -15,6 +15,8 @@ from tierlake.pipelines.lifecycle.plan import Refusal
 from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.model.spec_diff import FieldChange
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +105,7 @@ class Effect(_Value):
             yield f"moves once: {once[0]} as stored, {once[1]} then"
 
 
-class SpecDiff(_Value):
+class SpecDiff(Shown, _Value):
     """How a description differs from the stored one, and what it would do; nothing was written.
 
     Attributes:
@@ -178,7 +180,7 @@ class SpecDiff(_Value):
         dropped = "" if self.is_in_use else f"\n\n{self.uri} was dropped: `tierlake undrop` takes it back"
         if not self.changes:
             return f"{self.uri} is as described{dropped}"
-        rows = ((one.field, one.before or "-", one.after or "-") for one in self.changes)
+        rows = map(_cells, self.changes)
         count = len(self.changes)
         head = f"{self.uri} differs from the description in {count} field{'s' * (count > 1)}"
         parts = [formatting.table_text(["field", "stored", "described"], rows, title=head)]
@@ -187,9 +189,26 @@ class SpecDiff(_Value):
             parts.append("\n".join([f"as of {formatting.day(self.as_of)}", *self.effect.lines()]))
         return "\n\n".join(parts) + dropped
 
+    def _summary(self) -> str:
+        count = len(self.changes)
+        state = f"differs from the description in {count} field{'s' * (count > 1)}" if count else "is as described"
+        refused = f", {len(self.refused)} cannot change" if self.refused else ""
+        return f"{self.uri} {state}{refused}" + ("" if self.is_in_use else "; it was dropped")
 
-@dataclass(frozen=True, slots=True)
-class SpecChange:
+    def _parts(self) -> tuple[Table[FieldChange] | str, ...]:
+        changes = Table(["field", "stored", "described"], self.changes, _cells)
+        refused = "\n".join(f"{one.field} cannot change: {one.reason}" for one in self.refused)
+        if self.effect is None:
+            return changes, refused
+        return changes, refused, "\n".join([f"as of {formatting.day(self.as_of)}", *self.effect.lines()])
+
+
+def _cells(change: FieldChange) -> tuple[str, ...]:
+    return change.field, change.before or "-", change.after or "-"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SpecChange(Shown):
     """What applying a description did.
 
     Attributes:

@@ -18,8 +18,10 @@ from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_ke
 from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised, listed
 from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.runtime.table import Table
 from tierlake.pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
@@ -61,8 +63,8 @@ class CompactedPartition:
     storage_class: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompactResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class CompactResult(Shown):
     """What a compaction did, or would do.
 
     Attributes:
@@ -82,28 +84,36 @@ class CompactResult:
 
     def __str__(self) -> str:
         """For people."""
-        rows = (
-            (
-                str(part.key) or "(all)",
-                formatting.count(part.files_before),
-                formatting.count(part.files_after),
-                formatting.size(part.bytes_before),
-                "-" if part.bytes_after is None else formatting.size(part.bytes_after),
-                part.storage_class,
-            )
-            for part in self.partitions
-        )
-        lines = listed([f"{key}: left alone: {why}" for key, why in self.skipped.items()], len(self.skipped))
-        if not self.partitions:
-            return "\n".join([emphasised("nothing to compact: no partition has small files to put together"), *lines])
-        before, after = (sum(counts) for counts in zip(*self._counts(), strict=True))
-        did = "would compact" if self.dry_run else "compacted"
-        summary = f"{did} {formatting.partitions(len(self.partitions))}: {formatting.files(before)} become {after:,}"
-        headings = ["key", ">files", ">then", ">size", ">then", "class"]
-        return "\n".join([emphasised(summary), formatting.table_text(headings, rows), *lines])
+        table = [self._table().text()] if self.partitions else []
+        return "\n".join([emphasised(self._summary()), *table, *listed(self._left_alone(), len(self.skipped))])
 
-    def _counts(self) -> list[tuple[int, int]]:
-        return [(part.files_before, part.files_after) for part in self.partitions]
+    def _summary(self) -> str:
+        if not self.partitions:
+            return "nothing to compact: no partition has small files to put together"
+        before = sum(part.files_before for part in self.partitions)
+        after = sum(part.files_after for part in self.partitions)
+        did = "would compact" if self.dry_run else "compacted"
+        return f"{did} {formatting.partitions(len(self.partitions))}: {formatting.files(before)} become {after:,}"
+
+    def _parts(self) -> tuple[Table[CompactedPartition], str]:
+        return self._table(), "\n".join(self._left_alone())
+
+    def _left_alone(self) -> list[str]:
+        return [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
+
+    def _table(self) -> Table[CompactedPartition]:
+        return Table(["key", ">files", ">then", ">size", ">then", "class"], self.partitions, _cells)
+
+
+def _cells(part: CompactedPartition) -> tuple[str, ...]:
+    return (
+        str(part.key) or "(all)",
+        formatting.count(part.files_before),
+        formatting.count(part.files_after),
+        formatting.size(part.bytes_before),
+        "-" if part.bytes_after is None else formatting.size(part.bytes_after),
+        part.storage_class,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised, listed
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class ErasedPartition:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class EraseReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class EraseReport(Shown):
     """The rows that were erased, or would be, and where matching rows still are.
 
     Attributes:

@@ -17,7 +17,9 @@ from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
 from tierlake.pipelines.model.instant import instant_after
+from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.tables.snapshot import ORPHAN_AGE, RecentLog
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["VacuumResult", "vacuum"]
 
 
-@dataclass(frozen=True, slots=True)
-class VacuumResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class VacuumResult(Shown):
     """What a vacuum deleted.
 
     Attributes:
@@ -57,6 +59,15 @@ class VacuumResult:
     def deleted(self) -> int:
         """Number of files."""
         return len(self.expired) + len(self.orphans)
+
+    def __str__(self) -> str:
+        """The amount, and then the files."""
+        did = "would delete" if self.dry_run else "deleted"
+        waiting = f"; {formatting.count(self.kept)} wait for their grace or their age" if self.kept else ""
+        end = "; the dataset itself goes with them" if self.ends_dataset else ""
+        head = f"{did} {formatting.files(self.deleted)}, {formatting.size(self.bytes)}{waiting}{end}"
+        files = [f"{path}: its grace is over" for path in self.expired]
+        return "\n".join([head, *files, *(f"{path}: never committed" for path in self.orphans)])
 
 
 @dataclass(frozen=True, slots=True)

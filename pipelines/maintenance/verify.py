@@ -11,12 +11,17 @@ from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.records import EraseRecord, RemovalRecord
 from tierlake.pipelines.model.age import tier_at, window_of_key
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.columns import Columns
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import emphasised, listed
 from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    import pyarrow as pa
 
     from tierlake.pipelines.maintenance.stored_files import StoredObject
     from tierlake.pipelines.metastore.handle import Handle
@@ -46,8 +51,8 @@ class Problem:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class VerifyReport(Shown, Columns):
     """Whether all committed files are there and agree with the policy.
 
     Attributes:
@@ -73,10 +78,39 @@ class VerifyReport:
         """The state, and one line per problem."""
         lines = [f"{problem.path}: {problem.kind}: {problem.detail}: mended" for problem in self.repaired]
         lines += [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
+        return "\n".join([emphasised(self._summary()), *listed(lines, len(lines))])
+
+    def to_arrow(self) -> pa.Table:
+        """The problems as columns, repaired ones last."""
+        import pyarrow as pa
+
+        schema = pa.schema(
+            [
+                *(pa.field(name, pa.string(), nullable=False) for name in ("kind", "path", "detail")),
+                pa.field("repaired", pa.bool_(), nullable=False),
+            ]
+        )
+        problems = [*self.problems, *self.repaired]
+        columns: dict[str, list[str] | list[bool]] = {
+            name: [getattr(problem, name) for problem in problems] for name in schema.names[:-1]
+        }
+        repaired = [False] * len(self.problems) + [True] * len(self.repaired)
+        return pa.table({**columns, "repaired": repaired}, schema=schema)
+
+    def _summary(self) -> str:
         state = "clean" if self.ok else formatting.counted(len(self.problems), "problem")
         amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
         orphans = f", {formatting.files(self.orphans)} not named by any commit" if self.orphans else ""
-        return "\n".join([emphasised(f"{state}: {amount}{orphans}"), *listed(lines, len(lines))])
+        return f"{state}: {amount}{orphans}"
+
+    def _parts(self) -> tuple[Table[tuple[Problem, bool]]]:
+        problems = [(problem, False) for problem in self.problems] + [(problem, True) for problem in self.repaired]
+        return (Table(["what", "path", "detail", "mended"], problems, _cells),)
+
+
+def _cells(problem: tuple[Problem, bool]) -> tuple[str, ...]:
+    one, is_repaired = problem
+    return one.kind, one.path, one.detail, "yes" if is_repaired else ""
 
 
 def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:

@@ -38,6 +38,7 @@ from tierlake.pipelines.model.stored_types import declared_schema
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.clock import Clock, ServerClock
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.page import listed
 from tierlake.pipelines.tables.nested import enclosing_root
 
@@ -57,8 +58,8 @@ _LOST = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class AdoptReport(Shown):
     """What was adopted, or would be.
 
     Attributes:

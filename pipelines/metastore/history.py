@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.columns import Columns
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 from tierlake.pipelines.tables.snapshot import FENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    import pyarrow as pa
+
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import JournalEntry
     from tierlake.pipelines.tables.snapshot import Commit
 
-__all__ = ["HistoryEntry", "history"]
+__all__ = ["History", "HistoryEntry", "history"]
+
+_KEYS_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+@dataclass(frozen=True, slots=True, repr=False)
+class HistoryEntry(Shown):
     """One event.
 
     Attributes:
@@ -49,8 +57,92 @@ class HistoryEntry:
     by: str | None = None
     undo_until: datetime | None = None
 
+    def __str__(self) -> str:
+        """The event in a line."""
+        facts = [f"version {self.version:,}"] if self.version is not None else []
+        facts += [formatting.partitions(self.partitions)] if self.partitions is not None else []
+        facts += [f"{self.rows:,} rows"] if self.rows is not None else []
+        facts += [formatting.size(self.bytes)] if self.bytes is not None else []
+        facts += [self.reason] if self.reason else []
+        facts += [f"undo until {self.undo_until:%Y-%m-%d %H:%M}"] if self.undo_until else []
+        return f"{self.at:%Y-%m-%d %H:%M:%S%z} {self.operation}: {', '.join(facts) or '-'}"
 
-def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
+
+class History(Shown, Columns, list[HistoryEntry]):
+    """Events, newest first; a list that prints as a table."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> HistoryEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> HistoryEntry | History:
+        """By position; a slice is a history as well."""
+        chosen = super().__getitem__(index)
+        return History(chosen) if isinstance(chosen, list) else chosen
+
+    def to_arrow(self) -> pa.Table:
+        """The events as columns."""
+        import pyarrow as pa
+
+        instant = pa.timestamp("us", tz="UTC")
+        schema = pa.schema(
+            [
+                pa.field("at", instant, nullable=False),
+                pa.field("operation", pa.string(), nullable=False),
+                pa.field("version", pa.int64()),
+                pa.field("partitions", pa.int64()),
+                pa.field("keys", pa.list_(pa.string()), nullable=False),
+                pa.field("rows", pa.int64()),
+                pa.field("bytes", pa.int64()),
+                pa.field("reason", pa.string()),
+                pa.field("run", pa.string()),
+                pa.field("by", pa.string()),
+                pa.field("undo_until", instant),
+            ]
+        )
+        return pa.table({name: [getattr(entry, name) for entry in self] for name in schema.names}, schema=schema)
+
+    def __str__(self) -> str:
+        return self._table().text()
+
+    def _summary(self) -> str:
+        if not self:
+            return "no events"
+        count = "1 event" if len(self) == 1 else f"{len(self):,} events"
+        return f"{count} from {formatting.day(self[-1].at)} to {formatting.day(self[0].at)}"
+
+    def _parts(self) -> tuple[Table[HistoryEntry]]:
+        return (self._table(),)
+
+    def _table(self) -> Table[HistoryEntry]:
+        columns = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
+        return Table(columns, self, _cells)
+
+
+def _cells(entry: HistoryEntry) -> tuple[str, ...]:
+    return (
+        f"{entry.at:%Y-%m-%d %H:%M:%S%z}",
+        entry.operation,
+        formatting.count(entry.version),
+        _partitions(entry),
+        formatting.count(entry.rows),
+        "-" if entry.bytes is None else formatting.size(entry.bytes),
+        entry.reason or "",
+        entry.by or "",
+        entry.run or "",
+        f"{entry.undo_until:%Y-%m-%d %H:%M}" if entry.undo_until else "",
+    )
+
+
+def _partitions(entry: HistoryEntry) -> str:
+    if not entry.keys:
+        return formatting.count(entry.partitions)
+    named = ", ".join(entry.keys[:_KEYS_SHOWN])
+    more = len(entry.keys) - _KEYS_SHOWN
+    return f"{named} and {more:,} more" if more > 0 else named
+
+
+def history(handle: Handle, limit: int | None = None) -> History:
     """Commits and events, newest first.
 
     Args:
@@ -78,7 +170,7 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     if not handle.table.is_atomic:  # a table without a log forgets an ingest that was undone
         known = {commit.run_key for commit in commits}
         events += [_of_event(event, None) for event in replaced if event.run_key not in known]
-    return _newest_first(events + entries)[:limit]
+    return History(_newest_first(events + entries)[:limit])
 
 
 def _is_made(event: JournalEntry, versions: Mapping[str, int | None]) -> bool:

@@ -4,62 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from tierlake.pipelines.model.age import window_of_key
 from tierlake.pipelines.prices import price_list
 from tierlake.pipelines.query.classes import Classes
+from tierlake.pipelines.query.partition_info import PartitionInfo
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
+from tierlake.pipelines.runtime.columns import Columns
+from tierlake.pipelines.runtime.extras import needing
+from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     import pyarrow as pa
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from tierlake.pipelines.metastore.document import DatasetDocument
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.model.spec import Tier
-    from tierlake.pipelines.model.time_window import Window
+    from tierlake.pipelines.query.outcome import PricedPlan
     from tierlake.pipelines.query.placement import PlacedPartition
+    from tierlake.pipelines.runtime.charts import Panel
 
 __all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "read_catalog"]
 
 _SHOWN = 40  # rows that print() shows
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionInfo:
-    """One partition.
-
-    Attributes:
-        key: The key, as every call takes it.
-        rows: Row count; None where the table does not know it.
-        files: How many.
-        bytes: Their size.
-        storage_class: As the store reports it; several are joined by `+`; `MISSING` where an object is not there.
-        tier: What the server's profile calls that class; None for several, and for one that is no tier.
-        age: Since the end of its window; None without one.
-        window: The event time it covers; None for null keys and without a time partition.
-        monthly_cost: Storage in dollars a month; None where there is no price for its class.
-        held: Why it may not expire; None where nothing keeps it.
-        changed: When its rows last changed, as far as its files tell: compaction and tiering leave it.
-    """
-
-    key: PartitionKey
-    rows: int | None
-    files: int
-    bytes: int
-    storage_class: str
-    tier: Tier | None
-    age: timedelta | None
-    window: Window | None
-    monthly_cost: float | None
-    held: str | None
-    changed: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +49,7 @@ class CatalogTotal:
     monthly_cost: float | None
 
 
-class Catalog(Sequence[PartitionInfo]):
+class Catalog(Shown, Columns, Sequence[PartitionInfo]):
     """Partitions in key order; prints as a table."""
 
     def __init__(self, partitions: Iterable[PartitionInfo], *, as_of: datetime) -> None:
@@ -115,21 +91,29 @@ class Catalog(Sequence[PartitionInfo]):
         import pyarrow as pa
 
         instant = pa.timestamp("us", tz="UTC")
-        columns: dict[str, pa.Array[Any]] = {
-            "key": pa.array([str(part.key) for part in self], pa.string()),
-            "rows": pa.array([part.rows for part in self], pa.int64()),
-            "files": pa.array([part.files for part in self], pa.int64()),
-            "bytes": pa.array([part.bytes for part in self], pa.int64()),
-            "storage_class": pa.array([part.storage_class for part in self], pa.string()),
-            "tier": pa.array([part.tier for part in self], pa.string()),
-            "age": pa.array([part.age for part in self], pa.duration("us")),
-            "window_start": pa.array([_edge(part.window, "start") for part in self], instant),
-            "window_end": pa.array([_edge(part.window, "end") for part in self], instant),
-            "monthly_cost": pa.array([part.monthly_cost for part in self], pa.float64()),
-            "held": pa.array([part.held for part in self], pa.string()),
-            "changed": pa.array([part.changed for part in self], instant),
+        schema = pa.schema(
+            [
+                pa.field("key", pa.string(), nullable=False),
+                pa.field("rows", pa.int64()),
+                pa.field("files", pa.int64(), nullable=False),
+                pa.field("bytes", pa.int64(), nullable=False),
+                pa.field("storage_class", pa.string(), nullable=False),
+                pa.field("tier", pa.string()),
+                pa.field("age", pa.duration("us")),
+                pa.field("window_start", instant),
+                pa.field("window_end", instant),
+                pa.field("monthly_cost", pa.float64()),
+                pa.field("held", pa.string()),
+                pa.field("changed", instant, nullable=False),
+            ]
+        )
+        columns = {
+            "key": [str(part.key) for part in self],
+            "window_start": [part.window.start if part.window else None for part in self],
+            "window_end": [part.window.end if part.window else None for part in self],
         }
-        return pa.table(columns)
+        columns |= {name: [getattr(part, name) for part in self] for name in schema.names if name not in columns}
+        return pa.table(columns, schema=schema)
 
     def render(self, limit: int | None = None) -> str:
         """The catalog as a table for people.
@@ -137,43 +121,65 @@ class Catalog(Sequence[PartitionInfo]):
         Args:
             limit: Show this many partitions where there is no page; None shows all.
         """
-        total = self.total
-        return formatting.table_text(
-            ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"],
-            (
-                (
-                    str(part.key) or "(all)",
-                    formatting.count(part.rows),
-                    formatting.count(part.files),
-                    formatting.size(part.bytes),
-                    part.storage_class,
-                    part.tier or "-",
-                    formatting.age(part.age),
-                    formatting.money(part.monthly_cost),
-                    part.held or "",
-                )
-                for part in self
-            ),
-            number=len(self),
-            footer=(
-                formatting.partitions(total.partitions),
-                formatting.count(total.rows),
-                formatting.count(total.files),
-                formatting.size(total.bytes),
-                "",
-                "",
-                "",
-                formatting.money(total.monthly_cost),
-                "",
-            ),
-            limit=limit,
-        )
+        return self._table().text(limit)
+
+    @overload
+    def plot(self, panel: Panel | None = None, *, plan: PricedPlan | None = None) -> Figure: ...
+    @overload
+    def plot(self, panel: Panel | None = None, *, plan: PricedPlan | None = None, ax: Axes) -> Axes: ...
+    def plot(
+        self, panel: Panel | None = None, *, plan: PricedPlan | None = None, ax: Axes | None = None
+    ) -> Figure | Axes:
+        """Draw where the bytes are, how old they are, and what they cost a month; see `catalog_plot`.
+
+        Args:
+            panel: `tiers`, `ages` or `money`; all three by default, and with `ax` the first.
+            plan: A plan for the same dataset: `money` then also shows the bill after it was applied.
+            ax: Axes of yours to draw one panel into.
+
+        Returns:
+            The figure, which is in no list of pyplot's; with `ax` these axes.
+
+        Raises:
+            PackageMissing: matplotlib is not installed.
+            SpecError: There is no such panel, or the plan is not for these partitions.
+        """
+        with needing("matplotlib", "Catalog.plot()", extra="plot"):
+            from tierlake.pipelines.query.catalog_plot import plot_partitions
+
+        return plot_partitions(self, self.as_of, panel, plan, ax)
 
     def __str__(self) -> str:
         return self.render(_SHOWN)
 
     def __repr__(self) -> str:
         return f"<Catalog of {formatting.partitions(len(self))} as of {self.as_of.isoformat()}>"
+
+    def _summary(self) -> str:
+        total = self.total
+        facts = [formatting.rows(total.rows)] if total.rows is not None else []
+        facts += [formatting.files(total.files), formatting.size(total.bytes)]
+        facts += [f"{formatting.money(total.monthly_cost)} a month"] if total.monthly_cost is not None else []
+        return f"{formatting.partitions(len(self))} as of {formatting.day(self.as_of)}: {', '.join(facts)}"
+
+    def _parts(self) -> tuple[Table[PartitionInfo], ...]:
+        return (self._table(),)
+
+    def _table(self) -> Table[PartitionInfo]:
+        total = self.total
+        footer = (
+            formatting.partitions(total.partitions),
+            formatting.count(total.rows),
+            formatting.count(total.files),
+            formatting.size(total.bytes),
+            "",
+            "",
+            "",
+            formatting.money(total.monthly_cost),
+            "",
+        )
+        columns = ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"]
+        return Table(columns, self._partitions, _cells, footer)
 
 
 def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] | None = None) -> Catalog:
@@ -225,6 +231,15 @@ def _described(
     )
 
 
-def _edge(window: Window | None, name: str) -> datetime | None:
-    edge: datetime | None = getattr(window, name, None)
-    return edge
+def _cells(part: PartitionInfo) -> tuple[str, ...]:
+    return (
+        str(part.key) or "(all)",
+        formatting.count(part.rows),
+        formatting.count(part.files),
+        formatting.size(part.bytes),
+        part.storage_class,
+        part.tier or "-",
+        formatting.age(part.age),
+        formatting.money(part.monthly_cost),
+        part.held or "",
+    )

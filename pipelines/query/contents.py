@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.metastore.removal import settled
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +31,8 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+@dataclass(frozen=True, slots=True, repr=False)
+class Contents(Shown):
     """A table at one version.
 
     Attributes:
@@ -51,6 +52,11 @@ class Contents:
         """Rows of all partitions; None where one is not known."""
         known = [count for count in self.rows.values() if count is not None]
         return sum(known) if len(known) == len(self.rows) else None
+
+    def __str__(self) -> str:
+        """The totals in a line."""
+        rows = "" if self.total_rows is None else f", {self.total_rows:,} rows"
+        return f"version {self.version:,}: {formatting.partitions(len(self.rows))}{rows}, {formatting.size(self.bytes)}"
 
 
 def read_contents(handle: Handle) -> Contents:

@@ -16,6 +16,7 @@ from tierlake.pipelines.query.read import (
     snapshot_at,
 )
 from tierlake.pipelines.query.restore import archived_among, refusal
+from tierlake.pipelines.runtime.extras import needing
 from tierlake.pipelines.runtime.handed_on import handed_on
 from tierlake.pipelines.sources.splits import together
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
@@ -59,8 +60,9 @@ def to_dask(
         SchemaMismatch: An unknown column, or a filter that does not fit its type.
         ArchivedError: Partitions that have to be restored first.
     """
-    import dask
-    import dask.dataframe as dd
+    with needing("dask", "to_dask()"):
+        import dask
+        import dask.dataframe as dd
 
     snapshot = snapshot_at(handle, version)
     dataset = of_partitions(handle, snapshot, keys)

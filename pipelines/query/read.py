@@ -20,6 +20,7 @@ from tierlake.pipelines.parquet.planned import planned_table
 from tierlake.pipelines.parquet.scan import naming_failures
 from tierlake.pipelines.query.filters import expression_of
 from tierlake.pipelines.query.restore import archived_among, refusal, wait_until_readable
+from tierlake.pipelines.runtime.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -168,7 +169,8 @@ def lazy_frame(
     handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
 ) -> pl.LazyFrame:
     """Rows as polars' lazy frame, read when it is collected; the arguments and errors of `scan` and `read`."""
-    import polars as pl
+    with needing("polars", "to_lazy()"):
+        import polars as pl
 
     dataset = scan(handle, None, keys)
     names = checked_columns(handle, dataset, columns)
@@ -214,8 +216,10 @@ def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
 
     Raises:
         SchemaMismatch: Values that pandas cannot hold, such as nested dates beyond the year 9999.
+        PackageMissing: pandas is not installed.
     """
-    import pandas as pd
+    with needing("pandas", "a pandas frame"):
+        import pandas as pd
 
     frame = _converted(rows)
     masked = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
@@ -258,8 +262,10 @@ def polars_frame(rows: pa.Table) -> pl.DataFrame:
 
     Raises:
         SchemaMismatch: Decimals have more digits than polars can hold.
+        PackageMissing: polars is not installed.
     """
-    import polars as pl
+    with needing("polars", "a polars frame"):
+        import polars as pl
 
     for field in rows.schema:
         if pat.is_decimal256(field.type):

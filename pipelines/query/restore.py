@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.html import Shown
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.live_files import way_out
 from tierlake.pipelines.tables.requested_keys import check_possible, unknown
@@ -49,8 +50,8 @@ _NAMED = 5
 _AT_A_TIME = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class RestoreResult(Shown):
     """The restore that was requested.
 
     Attributes:

@@ -65,8 +65,8 @@ def current_page() -> Page | None:
 
 
 @contextmanager
-def on_page(page: Page) -> Iterator[None]:
-    """Write for a page."""
+def on_page(page: Page | None) -> Iterator[None]:
+    """Write for a page; None takes the one away that was set."""
     token = _page.set(page)
     try:
         yield

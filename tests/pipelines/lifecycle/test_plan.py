@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pipelines.pages import page_of
 from tierlake.pipelines.errors import PartialFailure, SpecError, StalePlan, UnknownPartition
 from tierlake.pipelines.lifecycle.plan import (
     Expiration,
@@ -207,3 +208,80 @@ def test_an_undo_says_what_came_back() -> None:
     undone = UndoResult(key="date=1", changed=True, files=2, rows=3, bytes=4000, kept_until=AS_OF)
     assert str(undone) == "date=1 is back: 2 files, 4.0 KB; kept until 2014-01-01"
     assert str(undone.model_copy(update={"changed": False})) == "date=1 is back already: nothing changed"
+
+
+# -- in notebooks ------------------------------------------------------------------------------------------------------
+
+
+@given(tiering_plans)
+@settings(max_examples=30, deadline=None)  # the first imports pandas
+def test_any_plan_is_a_line_and_a_page(plan: TieringPlan) -> None:
+    assert page_of(plan).texts[0].startswith("tiering of lake://warehouse/flights as of ")
+    assert len(plan.to_pandas()) == len(plan.to_polars()) == len(plan.steps)
+
+
+def test_a_plan_in_a_line() -> None:
+    refused = (Refusal(key="date=2013-01-01", reason="held: audit"),)
+    moves = [a_move(f"date=2013-07-{day:02d}") for day in range(1, 31)]
+    assert repr(a_plan(*moves, refused=refused)) == (
+        "<TieringPlan: tiering of lake://warehouse/flights as of 2014-01-01: 30 partitions to move "
+        "(45.0 MB, saves $7.50 a month for $0.30 once), 1 left alone>"
+    )
+    assert repr(a_plan()) == (
+        "<TieringPlan: tiering of lake://warehouse/flights as of 2014-01-01: nothing to move, 7 partitions untouched>"
+    )
+    assert repr(moves[0]) == "<TierMove of date=2013-07-01: 1 file, 1.5 MB; 45 d old>"
+
+
+def test_a_plan_without_prices_claims_no_savings() -> None:
+    move = a_move().model_copy(update={"saved": None, "monthly_before": None, "monthly_after": None, "one_off": None})
+    assert "(1.5 MB)" in repr(a_plan(move))
+
+
+def test_a_large_plan_is_a_small_page() -> None:
+    refused = tuple(Refusal(key=f"date=2013-01-{day:02d}", reason=f"<b>{day}</b>") for day in range(1, 32))
+    plan = a_plan(*[a_move()] * 10_000, refused=refused)
+    page = page_of(plan)
+    assert ["... and 9,988 more"] in page.rows
+    assert ["... and 19 more"] in page.rows
+    assert ["date=2013-01-01", "<b>1</b>"] in page.rows
+
+
+def test_a_plan_as_a_frame() -> None:
+    stays = PlannedFile(path="b.parquet", size=7, etag="e", storage_class="STANDARD_IA")
+    move = a_move()
+    frame = a_plan(move.model_copy(update={"files": (*move.files, stays)})).to_pandas()
+    (row,) = frame.to_dict("records")
+    assert (row["key"], row["files"], row["bytes"], row["rows"]) == ("date=2013-07-04", 1, 1_500_000, 3)
+    assert (row["storage_class_before"], row["storage_class"], row["tier"]) == ("STANDARD", "STANDARD_IA", "warm")
+    assert (row["monthly_before"], row["monthly_after"], row["one_off"], row["saved"]) == (0.5, 0.25, 0.01, 3.0)
+    assert row["age"].to_pytimedelta() == timedelta(days=45)
+    assert frame.dtypes.equals(a_plan().to_pandas().dtypes)
+    assert {name: str(frame.dtypes[name]) for name in ("key", "rows", "bytes", "until", "saved")} == {
+        "key": "str",
+        "rows": "Int64",
+        "bytes": "int64",
+        "until": "datetime64[us, UTC]",
+        "saved": "float64",
+    }
+
+
+def test_an_expiry_plan_as_a_line_a_page_and_a_frame() -> None:
+    files = (PlannedFile(path="a.parquet", size=1000, etag="e", storage_class="COLD"),)
+    one = Expiration(key="date=2013-01-01", files=files, rows=None, age=timedelta(days=9), reason="old", monthly=0.5)
+    plan = ExpiryPlan(uri="lake://warehouse/flights", version=3, as_of=AS_OF, steps=(one,), grace=timedelta(days=7))
+    assert repr(plan) == (
+        "<ExpiryPlan: expiry of lake://warehouse/flights as of 2014-01-01: "
+        "1 partition to expire (1.0 KB, saves $0.50 a month)>"
+    )
+    assert page_of(plan).texts[-1] == "undo is possible for 7 d, then `vacuum` deletes the files"
+    frame = plan.to_pandas()
+    assert frame["storage_class_before"].tolist() == ["COLD"]
+    assert frame.dtypes.equals(plan.model_copy(update={"steps": ()}).to_pandas().dtypes)
+
+
+def test_results_are_a_line_and_a_page() -> None:
+    done = tuple(f"date={day}" for day in range(400))
+    result = ApplyResult(operation="tiering", done=done, failed={"date=<b>": "held"}, codes={"date=<b>": "policy"})
+    assert repr(result) == "<ApplyResult: 400 partitions moved (0 files, 0 B), 1 failed>"
+    assert page_of(result).rows == [["failed", "code", "why"], ["date=<b>", "policy", "held"]]

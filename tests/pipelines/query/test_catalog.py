@@ -1,16 +1,21 @@
 """The catalog: what is where, how old, how large, at what price."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.pipelines.pages import page_of
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, requests_of, rows
 from tests.servers import Rig
 from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
-from tierlake.pipelines.query.catalog import PartitionInfo
+from tierlake.pipelines.model.time_window import window_of
+from tierlake.pipelines.query.catalog import Catalog, PartitionInfo
 
 
 @pytest.fixture(params=["delta", "parquet"])
@@ -106,3 +111,78 @@ def test_it_takes_one_listing_for_a_delta_table(
     asked = requests_of(dataset, monkeypatch)
     dataset.partitions(AS_OF)
     assert asked.count("list_objects_v2") == 1
+
+
+# -- in notebooks ------------------------------------------------------------------------------------------------------
+
+
+def a_catalog(number: int, **changes: Any) -> Catalog:
+    """Partitions of no server's."""
+    part = PartitionInfo(
+        key=PartitionKey.parse("date=2013-07-04"),
+        rows=3,
+        files=1,
+        bytes=1_500_000,
+        storage_class="STANDARD",
+        tier="hot",
+        age=timedelta(days=45),
+        window=window_of("2013-07-04", "day", "America/New_York"),
+        monthly_cost=0.5,
+        held=None,
+        changed=datetime(2014, 1, 1, tzinfo=UTC),
+    )
+    return Catalog([replace(part, **changes)] * number, as_of=datetime(2014, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("number", [0, 1, 10_000])
+def test_it_is_a_small_page_with_the_totals(number: int) -> None:
+    page = page_of(a_catalog(number))
+    assert page.texts[0].startswith(f"{number:,} partition{'s' * (number != 1)} as of 2014-01-01: {3 * number:,} rows")
+    if number > 12:
+        assert [len(row) for row in page.rows] == [9] * 13 + [1, 9]
+        assert page.rows[-2] == ["... and 9,988 more"]
+        assert page.rows[-1][:4] == ["10,000 partitions", "30,000", "10,000", "15.0 GB"]
+
+
+def test_a_hostile_partition_value_stays_text() -> None:
+    key = PartitionKey.parse("origin=%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+    assert "<script>" in str(key) or "%3Cscript" in str(key)
+    page = page_of(a_catalog(1, key=key, held="held: <img src=x onerror=alert(1)>\x1b[31m"))
+    assert page.rows[1][0] == str(key)
+    assert page.rows[1][-1] == r"held: <img src=x onerror=alert(1)>\x1b[31m"
+
+
+@pytest.mark.parametrize("number", [0, 3])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_frame_has_the_same_types_whatever_is_in_it(number: int, known: bool) -> None:
+    unknown = {} if known else {"rows": None, "tier": None, "age": None, "window": None, "monthly_cost": None}
+    frame = a_catalog(number, **unknown).to_pandas()
+    assert len(frame) == number
+    assert {name: str(kind) for name, kind in frame.dtypes.items()} == {
+        "key": "str",
+        "rows": "Int64",
+        "files": "int64",
+        "bytes": "int64",
+        "storage_class": "str",
+        "tier": "str",
+        "age": "timedelta64[us]",
+        "window_start": "datetime64[us, UTC]",
+        "window_end": "datetime64[us, UTC]",
+        "monthly_cost": "float64",
+        "held": "str",
+        "changed": "datetime64[us, UTC]",
+    }
+    assert frame["bytes"].sum() == 1_500_000 * number
+    assert a_catalog(number, **unknown).to_polars().shape == (number, 12)
+
+
+def test_a_frame_says_what_the_catalog_says(dataset: Dataset) -> None:
+    catalog = dataset.partitions(AS_OF)
+    frame = catalog.to_pandas().set_index("key")
+    assert list(frame.index) == [f"date={day}" for day in DAYS]
+    for part in catalog:
+        row = frame.loc[str(part.key)]
+        assert (row["files"], row["bytes"], row["tier"]) == (part.files, part.bytes, part.tier)
+        assert row["window_start"].to_pydatetime() == part.window.start
+        assert row["age"].to_pytimedelta() == part.age
+        assert (None if pd.isna(row["rows"]) else row["rows"]) == part.rows
