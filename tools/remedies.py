@@ -28,6 +28,7 @@ REMEDIES = {
     "log_missing": "Restore `_delta_log/` from the bucket's versions, or adopt the files anew: `tierlake adopt URI`.",
     "object_archived": "Restore the object (`fs.restore`, `tierlake restore`), and read again afterwards.",
     "object_not_found": "Check the key; in a versioned bucket an older version may still be there.",
+    "package_missing": "Install the extra that the message names: `pip install 'tierlake[pandas]'`.",
     "partial_failure": "Look at the failures that are listed, then run it again: what is done is not done twice.",
     "pipeline_error": "The base class of what datasets raise; what is raised has a code of its own.",
     "policy_refused": "`tierlake explain DATASET KEY` says which hold, retention or grace it is; release it if it may.",

@@ -32,8 +32,6 @@ PROJECT_PAGES = {
     "benchmarks/README.md": "project/benchmarking.md",
 }
 """Path in the repository to path in the site."""
-OPTIONAL_PAGES = {"How-to guides": [("Survey a bucket", "how-to/survey.md")]}
-"""Pages that are in the navigation where they exist."""
 
 PLACEHOLDER = re.compile(r"<!-- reference: (\w+) -->")
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|data:|#)([^)\s]+)(?=\))")
@@ -51,9 +49,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for title, entries in section.items():
             if title == "Notebooks":
                 entries += list(notebooks().values())
-            for name, page in OPTIONAL_PAGES.get(title, ()):
-                if (Path(config.docs_dir) / page).exists():
-                    entries.append({name: page})
     return config
 
 
