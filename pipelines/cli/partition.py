@@ -107,7 +107,7 @@ def release(
     reason: str,
     dry_run: bool,
 ) -> ExitCode:
-    """End holds. KEY is a partition, a range or a pattern; several add up."""
+    """End a hold. KEY is a partition, a range or a pattern; several add up."""
     keys, opened = options.named(chosen), session.dataset(dataset)
     changes = opened.release_many(keys, reason=reason, dry_run=dry_run)
     return _tell(session, opened, keys, changes, "release", "released")

@@ -218,22 +218,22 @@ class TieringPlan(Plan[TierMove]):
     @property
     def bytes(self) -> int:
         """Bytes that will be moved."""
-        return sum(file.size for step in self.steps for file in step.to_move())
+        return sum([file.size for step in self.steps for file in step.to_move()])
 
     @property
     def saved_monthly(self) -> float:
         """Dollars a month saved in storage, as far as there are prices."""
-        return sum((step.monthly_before or 0.0) - (step.monthly_after or 0.0) for step in self.steps)
+        return sum([(step.monthly_before or 0.0) - (step.monthly_after or 0.0) for step in self.steps])
 
     @property
     def one_off(self) -> float:
         """Dollars that the moves cost, as far as there are prices."""
-        return sum(step.one_off or 0.0 for step in self.steps)
+        return sum([step.one_off or 0.0 for step in self.steps])
 
     @property
     def saved(self) -> float:
         """Dollars of storage saved until each partition's next step, as far as there are prices."""
-        return sum(step.saved or 0.0 for step in self.steps)
+        return sum([step.saved or 0.0 for step in self.steps])
 
     @reporting
     def apply(
@@ -309,12 +309,12 @@ class ExpiryPlan(Plan[Expiration]):
     @property
     def bytes(self) -> int:
         """Bytes that will leave."""
-        return sum(step.bytes for step in self.steps)
+        return sum([step.bytes for step in self.steps])
 
     @property
     def saved_monthly(self) -> float:
         """Dollars a month saved in storage once the grace is over, as far as there are prices."""
-        return sum(step.monthly or 0.0 for step in self.steps)
+        return sum([step.monthly or 0.0 for step in self.steps])
 
     @reporting
     def apply(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tierlake.pipelines.lifecycle.results import UndoResult
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.rows import Rows
+from tierlake.pipelines.runtime.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tierlake.pipelines.lifecycle.undoable import Undoable
 
 __all__ = ["UndoResults", "Undoables"]
+
+_CLASS: Final = -2
 
 
 class UndoResults(Rows[UndoResult]):
@@ -72,6 +77,18 @@ class Undoables(Rows["Undoable"]):
     def _summary(self) -> str:
         return super()._summary() if self else "nothing can be undone"
 
+    def _table(self) -> Table[Undoable]:
+        """With the storage classes where somebody asked the store for them."""
+        whole = super()._table()
+        if any(one.storage_class is not None for one in self):
+            return whole
+        cells, columns = self.cells, _without_class(whole.columns)
+        return Table(columns, self, lambda one: _without_class(cells(one)), _without_class(whole.footer))
+
     def _footer(self) -> tuple[str, ...]:
         amounts = formatting.count(self.files), formatting.size(self.bytes)
         return (formatting.partitions(len(self)), "", "", "", *amounts, "", "")
+
+
+def _without_class(row: Sequence[str]) -> tuple[str, ...]:
+    return (*row[:_CLASS], *row[_CLASS + 1 :])

@@ -153,7 +153,7 @@ def table_text(
     heads = [heading.removeprefix(">") for heading in columns]
     is_number = [heading.startswith(">") for heading in columns]
     last = [[escaped(cell) for cell in footer]] if footer else []
-    natural = [max(map(width_of, column)) for column in zip(heads, *shown, *last, strict=True)]
+    natural = [_widest(column) for column in zip(heads, *shown, *last, strict=True)]
     widths = _fitting(natural, is_number, page.width if page is not None else None)
     if widths is None:
         written = [line for row in shown for line in _record(heads, row, page)]
@@ -163,6 +163,10 @@ def table_text(
         written += [line for row in shown for line in _lines(row, widths, is_number)]
         ending = [emphasised(line) for row in last for line in _lines(row, widths, is_number)]
     return "\n".join([*([title] if title else []), *written, *([more(left)] if left > 0 else []), *ending])
+
+
+def _widest(column: Sequence[str]) -> int:
+    return max(map(len if "".join(column).isascii() else width_of, column))
 
 
 def _fitting(widths: Sequence[int], is_number: Sequence[bool], limit: int | None) -> list[int] | None:

@@ -27,10 +27,10 @@ def test_a_life_in_a_notebook(dataset: Dataset, fs: LakeFileSystem) -> None:
     ]
     assert "warm after 30d, cold after 60d" in text_in(dataset)
     assert text_in(dataset.rehearse(rows(["2013-01-01"], each=3))).startswith(
-        "would write 3 rows in 1 partition, and reject 0"
+        "3 rows in 1 partition would be written; 0 rows would be rejected"
     )
     result = dataset.ingest(rows(["2013-01-01"], each=3), run_key="again")
-    assert "3 rows in 1 partitions" in text_in(result)
+    assert "3 rows in 1 partition" in text_in(result)
     assert text_in(dataset.drop(dry_run=True)).startswith(f"would drop {uri}: 4 partitions")
     tiering, expiry = dataset.plan_tiering(AS_OF), dataset.plan_expiry(AS_OF)
     assert "expiry of" in text_in(expiry)
@@ -44,21 +44,21 @@ def test_a_life_in_a_notebook(dataset: Dataset, fs: LakeFileSystem) -> None:
     undoable = dataset.undoable()
     assert [one.key for one in undoable] == [FIRST]
     assert repr(undoable) == "<Undoables: 1 partition that can be brought back>"
-    assert page_of(undoable).rows[1][:2] == [FIRST, "expired"]
+    assert page_of(undoable).rows[1][:2] == [FIRST, "expire"]
     undone = dataset.undo(FIRST)
     assert undone[0].changed
     assert repr(undone) == "<UndoResults: 1 of 1 partition came back>"
     assert str(undone) == str(undone[0])
     page_of(undone)
     page_of(undone[0])
-    assert text_in(dataset.verify(AS_OF)).startswith("4 files, ")
+    assert text_in(dataset.verify(AS_OF)).startswith("clean: 4 files, ")
     assert dataset.verify(AS_OF).to_pandas().columns.tolist() == ["kind", "path", "detail", "repaired"]
     assert text_in(dataset.vacuum(dry_run=True)).startswith("would delete 0 files, 0 B; ")
     assert text_in(dataset.compact()).startswith("nothing to compact")
     page_of(dataset.erase([("v", "==", 1)], dry_run=True))
     page_of(dataset.figures(AS_OF))
     page_of(dataset.contents())
-    assert repr(dataset.rejects()) == "<RejectFiles: no files of rejected rows>"
+    assert repr(dataset.rejects()) == "<RejectFiles: no rejected rows wait>"
     history = dataset.history()
     assert [entry.operation for entry in history][:2] == ["undo", "expire"]
     assert page_of(history).rows[1][1] == "undo"

@@ -68,7 +68,7 @@ def listing(handle: Any) -> object:
     return read_catalog(handle, START + timedelta(days=300)).render()
 
 
-@pytest.mark.parametrize(("act", "most"), [(listing, 200), (moving, 122), (expiring, 90)])
+@pytest.mark.parametrize(("act", "most"), [(listing, 200), (moving, 126), (expiring, 90)])
 def test_steps_are_linear_in_the_partitions_and_few(act: Callable[[Any], object], most: int) -> None:
     once, twice = table(MANY), table(2 * MANY)
     act(table(1))  # what is imported and read once

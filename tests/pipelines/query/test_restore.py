@@ -90,7 +90,7 @@ def test_waiting_ends(trips_dataset, monkeypatch):
     handle = trips_dataset._handle
     (part,) = placed(handle, handle.table.snapshot(), [PartitionKey.parse(FROZEN)]).values()
     monkeypatch.setattr(RestoreStatus, "readable", property(lambda _: False))
-    with pytest.raises(ArchivedError, match="1 partitions were not restored within 0:10:00") as late:
+    with pytest.raises(ArchivedError, match="1 partition was not restored within 0:10:00") as late:
         archives.wait_until_readable(handle, part.files, timedelta(minutes=10), sleep=sleep, clock=lambda: now[0])
     assert slept == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert late.value.keys == (FROZEN,)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tests.pipelines.pages import page_of, read_page
 from tierlake.pipelines.runtime.html import Shown, escaped, page
+from tierlake.pipelines.runtime.page import Page, emphasised, on_page
 from tierlake.pipelines.runtime.table import Table
 
 texts = st.text(max_size=100) | st.text("<>&\"'\x1b\n\u202e🙂", max_size=400)
@@ -62,3 +63,14 @@ def test_rows_that_are_too_wide_are_counted_too() -> None:
 
 def test_what_is_empty_is_left_out() -> None:
     assert page("nothing", "", Table(["a"], [], lambda one: (one,))) == "<div><p><strong>nothing</strong></p></div>"
+
+
+def test_colours_are_the_terminals_alone() -> None:
+    class Bold(Shown):
+        def __str__(self) -> str:
+            return f"{emphasised('first')}\n{emphasised('second')}"
+
+    with on_page(Page(is_coloured=True)):
+        assert str(Bold()).startswith("\x1b")
+        assert repr(Bold()) == "<Bold: first>"
+        assert "x1b" not in Bold()._repr_html_()
