@@ -19,7 +19,7 @@ COMMANDS = {
     r"tierlake \S+ .*--dask\b": "it needs a cluster; tests/pipelines/ingest runs ingests on Dask",
     r"tierlake .*--profile minio\b": "it needs MinIO at the port of its default; the suites run on MinIO elsewhere",
     r"tierlake stats http://": "it needs a process that serves metrics; tests/pipelines/cli/test_stats.py has one",
-    r"tierlake \S+ lake://warehouse/readings$": "it needs the project that dg scaffolds; tests/dagster_project/newcomer",
+    r"tierlake \S+ lake://warehouse/readings$": "it needs a scaffolded project; tests/dagster_project/newcomer",
     r"tierlake survey\b": "tests/pipelines/survey runs it",
     r"(dg|create-dagster|dagster|uvx create-dagster) ": "tests/dagster_project/newcomer runs such a session",
     r"dagster-celery\b": "it needs a broker",
