@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.polling import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -54,6 +56,16 @@ class Window:
     def follow(self, link: str) -> None:
         self.page.get_by_role("link", name=link, exact=True).first.click()
 
+    def launch(self) -> None:
+        """Start what the launchpad has, once Dagster has found it valid; yes, without a partition, where it asks."""
+        button = self.page.get_by_role("button", name="Launch Run")
+        expect(button).to_be_enabled()
+        button.click()
+        confirm = self.page.get_by_role("button", name="Confirm")
+        until(lambda: confirm.is_visible() or "/runs/" in self.page.url, SECONDS)
+        if confirm.is_visible():
+            confirm.click()
+
     def fill_in(self, text: str) -> None:
         field = self.page.get_by_role("dialog").get_by_role("textbox").first
         field.fill(text)
@@ -81,6 +93,7 @@ def window(pictures: Path) -> Iterator[Window]:
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 760})
             page.set_default_timeout(SECONDS * 1000)
+            expect.set_options(timeout=SECONDS * 1000)
             yield Window(page, pictures)
         finally:
             browser.close()

@@ -129,8 +129,7 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
 
             window.open(f"{base}/assets/readings?view=overview", "moves partitions to the tiers of their age")
             window.follow("readings_tiering")
-            window.sees("All defaults expanded")
-            window.click("Launch Run")
+            window.launch()
             tiering = finished(instance, "readings_tiering")
             window.open(f"{base}/runs/{tiering.run_id}?logs=moved", "5 partitions moved")
             window.picture("tiered")
@@ -147,7 +146,7 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
             window.open(
                 f"{location}/jobs/readings_undo_expiry/playground/setup?config={quote(undo)}", "All defaults expanded"
             )
-            window.click("Launch Run")
+            window.launch()
             finished(instance, "readings_undo_expiry")
             window.open(
                 f"{base}/assets/readings?view=partitions&partition={first}",
