@@ -125,8 +125,10 @@ def _by_name(schema: Any, secrets: Mapping[str, str], urls: Mapping[str, UrlChec
     fields = dict(whole.config_type.fields)
     for name in secrets:
         plain = fields[name]
+        # not `is_secret`: Dagster would put asterisks for the name into the launchpad, which are no configuration
+        default = {"default_value": plain.default_value} if plain.default_provided else {}
         fields[name] = dg.Field(
-            _FromEnvironment(), is_required=plain.is_required, description=plain.description, is_secret=True
+            _FromEnvironment(), is_required=plain.is_required, description=plain.description, **default
         )
     for name, check in urls.items():
         plain = fields[name]

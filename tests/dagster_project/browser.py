@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.polling import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SECONDS = 120  # until the page shows what it should: the daemon's work is part of that
+SECONDS = 240  # until the page shows what it should: the daemon's work is part of that
 COLORS = 64  # of a picture: a user interface has few
 
 
@@ -51,6 +53,19 @@ class Window:
     def click(self, text: str) -> None:
         self.page.get_by_text(text).filter(visible=True).last.click()
 
+    def follow(self, link: str) -> None:
+        self.page.get_by_role("link", name=link, exact=True).first.click()
+
+    def launch(self) -> None:
+        """Start what the launchpad has, once Dagster has found it valid; yes, without a partition, where it asks."""
+        button = self.page.get_by_role("button", name="Launch Run")
+        expect(button).to_be_enabled()
+        button.click()
+        confirm = self.page.get_by_role("button", name="Confirm")
+        until(lambda: confirm.is_visible() or "/runs/" in self.page.url, SECONDS)
+        if confirm.is_visible():
+            confirm.click()
+
     def fill_in(self, text: str) -> None:
         field = self.page.get_by_role("dialog").get_by_role("textbox").first
         field.fill(text)
@@ -76,6 +91,9 @@ def window(pictures: Path) -> Iterator[Window]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         try:
-            yield Window(browser.new_page(viewport={"width": 1280, "height": 760}), pictures)
+            page = browser.new_page(viewport={"width": 1280, "height": 760})
+            page.set_default_timeout(SECONDS * 1000)
+            expect.set_options(timeout=SECONDS * 1000)
+            yield Window(page, pictures)
         finally:
             browser.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),
     # Dagster 1.13 calls its own deprecated function to launch a backfill
     pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning"),
@@ -41,7 +42,7 @@ mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { 
 """
 
 
-DAEMON_SECONDS = 120
+DAEMON_SECONDS = 400
 WORKSPACE = """
 load_from:
 - python_file: {{relative_path: {file}, attribute: defs, location_name: tests}}

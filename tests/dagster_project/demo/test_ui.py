@@ -179,7 +179,7 @@ def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) ->
             "All defaults expanded",
         )
         window.picture("undo")
-        window.click("Launch Run")
+        window.launch()
         finished(instance, "flights_undo_expiry")
         window.open(
             f"{base}/assets/flights?view=partitions&partition=2013-03-06",

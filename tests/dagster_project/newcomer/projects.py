@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 _OTHERS: Final = ("AWS_", "TIERLAKE_")
 _BIN: Final = Path(sys.executable).parent
+_HOME: Final = """\
+telemetry: {enabled: false}
+nux: {enabled: false}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {dequeue_interval_seconds: 1}  # a session waits for each of its runs
+"""
 
 
 def environ(home: Path, *sources: Path) -> dict[str, str]:
     """An environment that names no store; Dagster's home is the test's own, without telemetry and calls home."""
     home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+    (home / "dagster.yaml").write_text(_HOME)
     configuration = home / "dg.toml"
     configuration.write_text("[cli.telemetry]\nenabled = false\n")
     return {

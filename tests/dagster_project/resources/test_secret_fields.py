@@ -53,6 +53,18 @@ mutation($run: ExecutionParams!) {
 """
 
 
+LAUNCHPAD = """
+query($selector: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $selector, mode: "default") { ... on RunConfigSchema { rootDefaultYaml } }
+}
+"""
+VALID = """
+query($selector: PipelineSelector!, $config: RunConfigData) {
+  isPipelineConfigValid(pipeline: $selector, mode: "default", runConfigData: $config) { __typename }
+}
+"""
+
+
 def stored(home: Path) -> bytes:
     """Everything in a Dagster home: runs, events, logs, schedules."""
     files = [path for path in home.rglob("*") if path.is_file()]
@@ -103,12 +115,17 @@ def test_the_ui_names_the_variables_and_takes_no_typed_secret(
         answer = status.ask(context, RESOURCES, repository=repository)
         runs = [{**run, "runConfigData": {"resources": config}} for config in typed]
         launched = [status.ask(context, LAUNCH, run=run)["launchPipelineExecution"] for run in runs]
+        opened = status.ask(context, LAUNCHPAD, selector=run["selector"])["runConfigSchemaOrError"]["rootDefaultYaml"]
+        checked = status.ask(context, VALID, selector=run["selector"], config=opened)["isPipelineConfigValid"]
     (details,) = [found for found in answer["allTopLevelResourceDetailsOrError"]["results"] if found["name"] == "lake"]
     values = {value["key"]: (value["type"], value["value"]) for value in details["configuredValues"]}
     assert values["secret"] == ("ENV_VAR", "LAKE_SECRET")
     assert values["key"] == ("ENV_VAR", "LAKE_KEY")
     for secret in (server.secret, server.key):
         assert json.dumps(secret) not in json.dumps(answer)
+        assert secret not in opened
+    assert "env: LAKE_SECRET" in opened
+    assert checked["__typename"] == "PipelineConfigValidationValid"  # what the launchpad opens with can be launched
     refused = {"RunConfigValidationInvalid", "PythonError"}
     assert [one["__typename"] for one in launched if one["__typename"] not in refused] == []
     assert "endpoint_url must not hold a user name or password" in launched[2]["message"]
