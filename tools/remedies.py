@@ -26,6 +26,7 @@ REMEDIES = {
     "lake_error": "The base class of all; what is raised has a code of its own.",
     "library_error": "Look at the cause below it; `tierlake verify` says whether the table is whole.",
     "log_missing": "Restore `_delta_log/` from the bucket's versions, or adopt the files anew: `tierlake adopt URI`.",
+    "no_import_name": "Run `dg scaffold defs` in the project's own package, or name the module with `--source`.",
     "object_archived": "Restore the object (`fs.restore`, `tierlake restore`), and read again afterwards.",
     "object_not_found": "Check the key; in a versioned bucket an older version may still be there.",
     "package_missing": "Install the extra that the message names: `pip install 'tierlake[pandas]'`.",

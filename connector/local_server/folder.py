@@ -211,15 +211,16 @@ class LocalServer(ABC):
             undo.callback(_remove, launch.litter)
             undo.callback(child.stop)
             try:
-                child.wait_until(
-                    partial(_answers, launch.port, self.key, self.secret), name=f"{type(self).__name__} on {self.data}"
-                )
+                child.wait_until(partial(self._answers, launch.port), name=f"{type(self).__name__} on {self.data}")
             except ServerEnded:
                 if attempt == START_ATTEMPTS:
                     raise
                 attempt += 1
             else:
                 return child, launch.port
+
+    def _answers(self, port: int) -> bool:
+        return _answers(port, self.key, self.secret)
 
 
 class RunningServer(NamedTuple):

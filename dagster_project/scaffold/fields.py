@@ -122,6 +122,11 @@ def _automation() -> Iterator[ScaffoldField]:
         100,
         "How many partitions one run of a backfill takes; each run is one commit. Default: all in one run.",
     )
+    yield ScaffoldField(
+        "preview_rows",
+        5,
+        "Rows of each run that the UI shows; Dagster's database keeps them, whatever expires or is erased. Default: 0.",
+    )
     yield ScaffoldField("pool", "tierlake", "The concurrency pool of its steps, one an endpoint; null for none.")
     yield ScaffoldField(
         "alert",

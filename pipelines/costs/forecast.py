@@ -137,8 +137,9 @@ def _stays(lot: Lot, policy: Policy, prices: PriceList) -> Iterator[_Stay]:
     start, place, moved = lot.stored, prices.classes[_HOT], Forecast()
     steps = [(max(lot.born + after, lot.stored), prices.classes[name]) for after, name in policy.steps]
     for position, (moment, target) in enumerate(steps):
-        follows = steps[position + 1][0] if position + 1 < len(steps) else gone
-        if (gone is not None and moment >= gone) or follows == moment:
+        later = [steps[position + 1][0]] if position + 1 < len(steps) else []
+        follows = min(later + ([gone] if gone is not None else []), default=None)
+        if follows is not None and follows <= moment:
             continue
         rates = MoveRates.of(place, target, prices=prices, mover=policy.mover)
         horizon = DEFAULT_HORIZON if follows is None else follows - moment

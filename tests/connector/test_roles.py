@@ -143,7 +143,6 @@ REFUSED = {
     "rename": lambda fs, path, bucket, local: fs.rename(path, f"{path}2"),
     "rm": lambda fs, path, bucket, local: fs.rm(path),
     "rm_file": lambda fs, path, bucket, local: fs.rm_file(path),
-    "rmdir": lambda fs, path, bucket, local: fs.rmdir(bucket),
     "set_legal_hold": lambda fs, path, bucket, local: fs.set_legal_hold([(path, "null")], held=True),
     "setxattr": lambda fs, path, bucket, local: fs.setxattr(path, a="b"),
     "tag_tier": lambda fs, path, bucket, local: fs.tag_tier(path, "cold"),
@@ -197,6 +196,7 @@ ALLOWED = {
     "server_time": lambda fs, path, bucket, local: fs.server_time(bucket),
     "size": lambda fs, path, bucket, local: fs.size(path),
     "sizes": lambda fs, path, bucket, local: fs.sizes([path]),
+    "object_pages": lambda fs, path, bucket, local: list(fs.object_pages(bucket)),
     "stat": lambda fs, path, bucket, local: fs.stat(path),
     "tail": lambda fs, path, bucket, local: fs.tail(path, 2),
     "tree": lambda fs, path, bucket, local: fs.tree(bucket),
@@ -206,8 +206,11 @@ ALLOWED = {
 DEPENDS = {
     "object_versions",  # on MinIO, who may list may list versions
     "object_versions_many",
+    "upload_pages",  # likewise: uploads and versions
+    "version_pages",
     "restore",  # nothing is archived on these servers
     "restore_many",
+    "rmdir",  # of a full bucket; SeaweedFS would delete it, so that is refused before it is asked
     "unhide",  # nothing is hidden here, which is told by the versions
 }
 MAKES_BUCKETS = {"makedir", "makedirs", "mkdir", "mkdirs"}
@@ -243,6 +246,7 @@ WITHOUT_A_REQUEST = {
     "spark_conf",
     "split_path",
     "start_transaction",
+    "stored_parts_bytes",  # of uploads, and there is none here
     "to_dict",
     "to_json",
     "transaction_type",

@@ -166,7 +166,13 @@ def test_a_spec_travels_in_metadata() -> None:
 
 def test_a_partition_without_rows_has_metadata() -> None:
     facts = metadata.partition_metadata([])
-    assert facts == {"files": 0, "bytes": 0, "storage_class": "none: no rows", "dagster/partition_row_count": 0}
+    assert facts == {
+        "files": 0,
+        "bytes": 0,
+        "size": "0 B",
+        "storage_class": "none: no rows",
+        "dagster/partition_row_count": 0,
+    }
 
 
 def test_partition_columns_are_tagged_in_the_schema() -> None:
