@@ -138,7 +138,7 @@ def test_a_first_hour_in_the_browser(tmp_path: Path, pictures: Path, monkeypatch
             window.switch_on("Running")
             expiry = finished(instance, "readings_expiry")
             assert expiry.tags["dagster/sensor_name"] == "readings_retention"
-            window.sees("1 run requested", expiry.run_id[:8])
+            window.sees("Next tick", "1 run requested", expiry.run_id[:8])
             window.picture("expired")
             window.open(f"{base}/assets/readings?view=partitions&partition={first}", "Materialized (5)", "No metadata")
 
