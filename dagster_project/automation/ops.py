@@ -112,7 +112,7 @@ def _keys_to_move(
     if not names:
         return None
     planned = [PartitionKey.parse(step.key) for step in plan.steps]
-    keys, malformed = requested_keys(asset, dataset, chosen(asset, names, planned, dataset.windows))
+    keys, malformed = requested_keys(asset, dataset, chosen(asset, names, planned, dataset.windows, dataset.schema))
     live = {str(key) for key in dataset.windows()}
     if unknown := [
         *malformed.values(),
@@ -138,7 +138,12 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryC
     names = _named(context, config.partitions)
     requested: list[str | PartitionKey] = [*map(_parsed, config.unknown)]
     if names:
-        requested = [*chosen(retention.asset, names, _due(retention, as_of), retention.dataset.windows), *requested]
+        requested = [
+            *chosen(
+                retention.asset, names, _due(retention, as_of), retention.dataset.windows, retention.dataset.schema
+            ),
+            *requested,
+        ]
     is_all = not names and not config.unknown
     expired = retention.expire(
         None if is_all else requested, as_of, run_id=context.run_id, undo=config.undo, dry_run=config.dry_run
@@ -194,7 +199,7 @@ def undo_expiry(context: dg.OpExecutionContext, retention: Retention, config: Un
             "no partition is named to come back",
             hint=f"name them in `partitions`; {len(expired)} can come back{f': {shown}' if shown else ''}",
         )
-    keys = chosen(asset, names, expired, dataset.windows)
+    keys = chosen(asset, names, expired, dataset.windows, dataset.schema)
     results = retention.undo_all(keys, run_id=context.run_id, dry_run=config.dry_run)
     for result in results:
         context.log.info("%s", result)
@@ -221,7 +226,9 @@ def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, 
     names = _named(context, config.partitions)
     if not names:
         raise UnknownPartition("no partition is named to be restored", hint="name them in `partitions`")
-    lake_keys, malformed = requested_keys(asset, dataset, chosen(asset, names, dataset.waiting_for(), dataset.windows))
+    lake_keys, malformed = requested_keys(
+        asset, dataset, chosen(asset, names, dataset.waiting_for(), dataset.windows, dataset.schema)
+    )
     if malformed:
         raise UnknownPartition(next(iter(malformed.values())), hint="write the partitions as Dagster shows them")
     keys = {shown_name(asset, key): PartitionKey.parse(key) for key in lake_keys}

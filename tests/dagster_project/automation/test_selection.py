@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from tierlake.dagster_project.automation.selection import chosen
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-from tierlake.pipelines.errors import UnknownPartition
+from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.time_window import key_at
 
 DAYS = time_windows("day", "UTC", "2013-01-01")
+SCHEMA = pa.schema({"city": pa.string(), "number": pa.int64()})
 CITIES = dg.StaticPartitionsDefinition(["Kyiv", "New York", "a..b", "50%", "x=y"])
 
 
@@ -38,7 +43,7 @@ def of_days(*days: int) -> list[PartitionKey]:
 
 
 def named(dataset: LakeAsset, text: str, there: list[PartitionKey]) -> list[str]:
-    keys = chosen(dataset, [text], there, lambda: there)
+    keys = chosen(dataset, [text], there, lambda: there, SCHEMA)
     return [one if isinstance(one, str) else str(dataset.keys.to_dagster(one)) for one in keys]
 
 
@@ -69,7 +74,7 @@ def test_hours_and_other_spellings() -> None:
     assert named(MONTHLY_IN_ANOTHER_SPELLING, "11/2013..01/2014", months) == ["11/2013", "01/2014"]
     assert named(MONTHLY_IN_ANOTHER_SPELLING, "*/2013", months) == ["02/2013", "11/2013"]
     assert named(MONTHLY_IN_ANOTHER_SPELLING, "month=2013-02..2013-11", months) == ["02/2013", "11/2013"]
-    with pytest.raises(UnknownPartition, match="13/2013 is no key of visits"):
+    with pytest.raises(SpecError, match="'13/2013' names no month"):
         named(MONTHLY_IN_ANOTHER_SPELLING, "01/2013..13/2013", months)
 
 
@@ -113,7 +118,7 @@ def test_a_match_of_nothing_says_what_there_is(text: str, why: str) -> None:
 
 
 def test_a_range_of_what_is_there_and_not_meant_is_empty() -> None:
-    assert chosen(DAILY, ["2013-01*"], [], lambda: of_days(101)) == []
+    assert chosen(DAILY, ["2013-01*"], [], lambda: of_days(101), SCHEMA) == []
 
 
 def test_a_partition_without_a_value_is_in_no_range() -> None:
@@ -123,4 +128,27 @@ def test_a_partition_without_a_value_is_in_no_range() -> None:
 
 def test_two_dimensions_take_two_parts() -> None:
     with pytest.raises(UnknownPartition, match=r"2013\* names 1 dimensions, and visits has 2"):
-        chosen(BY_BOTH, ["2013*"], [], list)
+        chosen(BY_BOTH, ["2013*"], [], list, SCHEMA)
+
+
+def test_a_range_compares_values_not_texts() -> None:
+    numbered = asset({"by": ["number"]}, dg.StaticPartitionsDefinition([str(number) for number in range(20)]))
+    there = [PartitionKey.of({"number": str(number)}) for number in range(20)]
+    assert named(numbered, "8..11", there) == ["8", "9", "10", "11"]
+    assert named(numbered, "number=8..11", there) == ["8", "9", "10", "11"]
+    with pytest.raises(SpecError, match="ends before it begins"):
+        named(numbered, "11..8", there)
+
+
+def test_a_range_knows_the_two_hours_of_the_autumn_night() -> None:
+    definition = time_windows("hour", "America/New_York", "2013-01-01T00")
+    hours = asset(
+        {"time": {"column": "at", "every": "hour", "key": "hour", "timezone": "America/New_York"}}, definition
+    )
+    begin = datetime(2013, 11, 3, 4, tzinfo=UTC)
+    texts = [key_at(begin + timedelta(hours=number), "hour", "America/New_York") for number in range(4)]
+    there = [PartitionKey.of({"hour": text}) for text in texts]
+    shown = [str(hours.keys.to_dagster(key)) for key in there]
+    assert len(set(shown)) == 4
+    assert named(hours, f"{shown[1]}..{shown[2]}", there) == shown[1:3]
+    assert named(hours, f"{shown[2]}..", there) == shown[2:]
