@@ -251,12 +251,13 @@ def running_server(data: Path) -> RunningServer | None:
     try:
         kept = json.loads((data / SECRETS_FILE).read_text())
         started = json.loads((data / SERVER_FILE).read_text())
-    except (FileNotFoundError, ValueError):
+        port, profile = int(started["port"]), str(started["profile"])
+        key, secret = str(kept["key"]), str(kept["secret"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):  # none was started, or its record is spoiled
         return None
-    port = int(started["port"])
-    if not _answers(port, kept["key"], kept["secret"]):
+    if not _answers(port, key, secret):
         return None
-    return RunningServer(started["profile"], f"http://{LOOPBACK}:{port}", kept["key"], kept["secret"])
+    return RunningServer(profile, f"http://{LOOPBACK}:{port}", key, secret)
 
 
 def _answers(port: int, key: str, secret: str) -> bool:

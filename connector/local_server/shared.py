@@ -162,7 +162,7 @@ def _main(folder: Path, idle_seconds: float) -> None:
     """What a keeper does; on the port of before where that is free, as other processes may remember it."""
     try:
         port = int(json.loads((folder / SERVER_FILE).read_text())["port"])
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
         port = None
     try:
         keep(EmbeddedServer(folder, port=port), idle_seconds=idle_seconds)

@@ -100,7 +100,7 @@ def check_frames(context: dg.OutputContext, obj: object) -> None:
     """Refuse a dict of frames whose keys are not the run's partitions.
 
     Raises:
-        SourceError: It has others, or none.
+        SourceError: It has others, or lacks one: its rows would be replaced by none.
     """
     if not isinstance(obj, dict):
         return
@@ -114,6 +114,11 @@ def check_frames(context: dg.OutputContext, obj: object) -> None:
         raise SourceError(
             f"{asset} returned a frame for {others[0]!r}, and {of}",
             hint="a dict is of frames by Dagster's partition key",
+        )
+    if missing := sorted(keys - obj.keys()):
+        raise SourceError(
+            f"{asset} returned no frame for {missing[0]!r}, which is a partition of this run",
+            hint="return an empty frame where there are no rows",
         )
 
 

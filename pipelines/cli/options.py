@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.connector.nearest import nearest
 from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
@@ -106,6 +107,8 @@ def _file(path: Path) -> Path:
         # it may be a URL with a password
         shown = "what stands for the dataset" if "@" in str(path) else repr(str(path))
         message = f"{shown} is neither a URI (lake://bucket/prefix) nor a YAML file"
+        near = nearest(path.name, [one.name for one in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
+        message += f". Did you mean {str(path.with_name(near))!r}?" if near else ""
         raise click.UsageError(message, click.get_current_context())
     return path
 

@@ -67,7 +67,7 @@ def _how_to(running: LocalServer, script: Path) -> str:
 
 In another terminal:
   source {shlex.quote(str(script))}      # the endpoint and its credentials
-  tierlake bucket apply warehouse
+  tierlake bucket apply warehouse --yes
 
 A dataset of a file of yours, with a description that you can look over:
   tierlake init FILE.csv --uri lake://warehouse/data --out data.yaml

@@ -18,6 +18,7 @@ from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartit
 from tierlake.pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
 from tierlake.pipelines.sources import open_source
 from tierlake.pipelines.sources.files import paths_of
+from tierlake.pipelines.sources.text_format import as_it_came
 from tierlake.pipelines.values import fit
 
 if TYPE_CHECKING:
@@ -178,7 +179,9 @@ def _reason(field: pa.Field, stream: RowStream, sample: pa.Table) -> str:
     spoilers = stream.spoilers.get(field.name)
     if spoilers is None:
         return f"all of the {present:,} values looked at{nulls}"
-    shown = ", ".join(f"{_one_line(repr(one.text)[:_VALUE_SHOWN])} in line {one.line:,}" for one in spoilers.texts)
+    shown = ", ".join(
+        f"{_one_line(repr(as_it_came(one.text))[:_VALUE_SHOWN])} in line {one.line:,}" for one in spoilers.texts
+    )
     return f"most values are {spoilers.kind}, but not {shown}; declare {spoilers.kind} to have such rows rejected"
 
 

@@ -141,7 +141,8 @@ def _refused(changes: tuple[FieldChange, ...], after: DatasetSpec, snapshot: Sna
                     reason = f"the table has it ({known[column].type}), and what is declared is frozen"
                     yield RefusedField(field=change.field, reason=f"{reason}; leave `columns` out to declare none")
             elif declared[column].type != known[column].type:
-                reason = f"the table has it as {known[column].type}, and its files hold such values"
+                holds = "and its files hold such values" if snapshot.files else "as it was created"
+                reason = f"the table has it as {known[column].type}, {holds}"
                 yield RefusedField(field=change.field, reason=reason)
 
 

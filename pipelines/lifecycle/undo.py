@@ -42,6 +42,7 @@ __all__ = [
     "undo_expiry",
     "undo_removal",
     "undo_run",
+    "with_what_came",
 ]
 
 
@@ -95,14 +96,21 @@ def undo_run(
         CommitConflict: Other writers kept changing the partitions.
     """
     handle.check_in_use()
-    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+    for number, attempt in enumerate(attempts(handle.spec.uri, on=CommitConflict)):
         with attempt:
             removals = _removals_of(handle, run_key)
             if not removals:
                 message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
                 raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
-                bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run)
+                with_what_came(
+                    handle,
+                    record,
+                    partitions,
+                    bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run),
+                    run_id,
+                    is_again=number > 0,
+                )
                 for record, partitions in removals
             ]
             return tuple(itertools.chain.from_iterable(results))
@@ -144,13 +152,14 @@ def undo_removal(
         PolicyRefused: As for `undo`; then nothing is changed.
         CommitConflict: Other writers kept changing the partitions.
     """
-    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+    for number, attempt in enumerate(attempts(handle.spec.uri, on=CommitConflict)):
         with attempt:
             record = settled(handle, stored)
             if record is None:
                 return ()
             partitions = [gone for gone in record.partitions if key in {None, gone.key}]
-            return bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
+            results = bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
+            return with_what_came(handle, record, partitions, results, run_id, is_again=number > 0)
     raise AssertionError  # the last attempt raises
 
 
@@ -162,13 +171,14 @@ def _undo(
     handle: Handle, name: str, operations: Sequence[str], run_id: str | None, *, dry_run: bool = False
 ) -> UndoResult:
     handle.check_in_use()
-    for attempt in attempts(f"{name} of {handle.spec.uri}", on=CommitConflict):
+    for number, attempt in enumerate(attempts(f"{name} of {handle.spec.uri}", on=CommitConflict)):
         with attempt:
             last = _last_removal(handle, name, operations)
             if last is None:
                 return nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
             record, gone = last
-            return bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
+            results = bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)
+            return with_what_came(handle, record, (gone,), results, run_id, is_again=number > 0)[0]
     raise AssertionError  # the last attempt raises
 
 
@@ -319,6 +329,33 @@ def record_back(
         with after_commit(f"the journal could not be told that {_named(new[0].key, new[1:])} back"):
             handle.journal.write(_record_of(handle, record, new, run_id, "done"))
     return frozenset(gone.key for gone in new)
+
+
+def with_what_came(
+    handle: Handle,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    results: Sequence[UndoResult],
+    run_id: str | None,
+    *,
+    is_again: bool,
+) -> tuple[UndoResult, ...]:
+    """Results, and the records, with what an attempt that failed brought back: objects of a plain table go one by one.
+
+    Args:
+        handle: The dataset.
+        record: The removal.
+        partitions: Its partitions that were to come back.
+        results: What the last attempt or look found.
+        run_id: For the history.
+        is_again: Whether an attempt of the same undo failed before.
+    """
+    back = {one.key for one in results if not one.changed and not one.dry_run}
+    if not is_again or handle.table.is_atomic or not back:
+        return tuple(results)
+    new = record_back(handle, record, [gone for gone in partitions if gone.key in back], run_id)
+    came = {"changed": True, "operation": "expire" if record.operation == "expire" else "replace"}
+    return tuple(one.model_copy(update=came) if one.key in new else one for one in results)
 
 
 def _record_of(

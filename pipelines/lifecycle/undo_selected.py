@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoSummary
-from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do, record_back
+from tierlake.pipelines.lifecycle.undo import bring_back_checked, nothing_to_do, with_what_came
 from tierlake.pipelines.lifecycle.undoable import classes_of, described, newest_removals, still_waiting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.requested_keys import selected, unknown
@@ -73,7 +73,7 @@ def undoable_among(handle: Handle, selection: Selection, *, classes: bool = Fals
         SpecError: A wrong range.
     """
     look = _Look.at(handle)
-    chosen = look.can if selection.is_all else look.matching(selection, look.can)
+    chosen = look.can if selection.is_all else look.undoable(selection)
     waiting = [look.removals[name] for name in sorted(map(str, chosen))]
     named = classes_of(handle, [gone for _, gone in waiting]) if classes else [None] * len(waiting)
     return tuple(replace(described(*removed), storage_class=name) for removed, name in zip(waiting, named, strict=True))
@@ -117,19 +117,33 @@ class _Look:
 
     def matching(self, selection: Selection, candidates: Collection[PartitionKey]) -> tuple[PartitionKey, ...]:
         """Those of some partitions that a selection names."""
-
-        def absent(key: PartitionKey) -> UnknownPartition:
-            return unknown(self.handle.spec, self.snapshot, key, ", and nothing was taken out of it")
-
         spec, schema = self.handle.spec, self.snapshot.known_schema
-        return selected(spec, schema, selection, candidates, absent, which=" that can be undone")
+        return selected(spec, schema, selection, candidates, self._never_taken_out, which=" that can be undone")
 
-    def matching_any(self, selection: Selection, candidates: Collection[PartitionKey]) -> tuple[PartitionKey, ...]:
+    def _never_taken_out(self, key: PartitionKey) -> UnknownPartition:
+        return unknown(self.handle.spec, self.snapshot, key, ", and nothing was taken out of it")
+
+    def undoable(self, selection: Selection) -> set[PartitionKey]:
+        """Those that can be undone and that a selection names.
+
+        Raises:
+            UnknownPartition: It names none, or a key of it names nothing.
+        """
+        named = self.matching_any(selection, {*self.can, *self.live, *self.lost})
+        if can := named & set(self.can):
+            return can
+        self.matching(selection, self.can)
+        raise UnknownPartition(
+            f"nothing that could be undone was taken out of {min(map(str, named))} of {self.handle.spec.uri}",
+            hint="`tierlake ls --expired` shows what can be undone",
+        )
+
+    def matching_any(self, selection: Selection, candidates: Collection[PartitionKey]) -> set[PartitionKey]:
         """The same, which may be none."""
         try:
-            return self.matching(selection, candidates)
+            return set(self.matching(selection, candidates))
         except UnknownPartition:
-            return ()
+            return set()
 
 
 @dataclass(slots=True)
@@ -143,19 +157,20 @@ class _Chosen:
 
 def _chosen(look: _Look, selection: Selection) -> _Chosen:
     chosen = _Chosen()
+    everything = {*look.can, *look.live, *look.lost}
     exact, texts = selection.parted(look.handle.spec)
     if exact is not None:  # also what cannot come back, with the reason
-        for key in look.matching(exact, {*look.can, *look.live, *look.lost}):
+        for key in look.matching(exact, everything):
             (chosen.removed if str(key) in look.removals else chosen.untouched).add(key)
     lost: set[PartitionKey] = set()
     for text in texts:
-        too_late = look.matching_any(text, look.lost)
-        try:
-            chosen.removed.update(look.matching(text, look.can))
-        except UnknownPartition:
-            untouched = look.matching_any(text, look.live)
-            if not (untouched or too_late):
-                raise
+        # all at once: a partition that is called like a range is meant, wherever it is
+        named = look.matching_any(text, everything)
+        back, untouched, too_late = named & set(look.can), named & set(look.live), named & set(look.lost)
+        if not named:
+            look.matching(text, look.can)  # says what can be undone
+        chosen.removed.update(back)
+        if not back:
             chosen.untouched.update(untouched)
             chosen.removed.update(() if untouched else too_late)
         lost.update(too_late)
@@ -183,12 +198,12 @@ def _undone(
     refused: dict[str, PolicyRefused] = {}
     bringing = partial(bring_back_checked, handle, record, partitions, run_id, refused=refused)
     try:
-        for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        for number, attempt in enumerate(attempts(handle.spec.uri, on=CommitConflict)):
             with attempt:
                 refused.clear()
                 results = bringing(dry_run=dry_run)
                 failures.update(refused)
-                return results
+                return with_what_came(handle, record, partitions, results, run_id, is_again=number > 0)
     except LakeError as error:
         refused.clear()
         try:
@@ -196,21 +211,6 @@ def _undone(
         except LakeError:
             raise error from None
         failures.update({**{one.key: error for one in seen if one.dry_run}, **refused})
-        return _came_by_themselves(handle, record, partitions, [one for one in seen if not one.dry_run], run_id)
+        back = [one for one in seen if not one.dry_run]
+        return with_what_came(handle, record, partitions, back, run_id, is_again=True)
     raise AssertionError  # the last attempt raises
-
-
-def _came_by_themselves(
-    handle: Handle,
-    record: RemovalRecord,
-    partitions: Sequence[RemovedPartition],
-    back: Sequence[UndoResult],
-    run_id: str | None,
-) -> Sequence[UndoResult]:
-    """What is back though the undo failed: objects of a plain table go one by one."""
-    if handle.table.is_atomic or not back:
-        return back
-    keys = {one.key for one in back}
-    new = record_back(handle, record, [gone for gone in partitions if gone.key in keys], run_id)
-    came = {"changed": True, "operation": "expire" if record.operation == "expire" else "replace"}
-    return [one.model_copy(update=came) if one.key in new else one for one in back]

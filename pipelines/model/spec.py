@@ -402,7 +402,7 @@ class DatasetSpec(_Value):
 
     def to_yaml(self) -> str:
         """The spec as YAML, fields that are at their defaults included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _invalid(faults: Sequence[Fault], name: str = "") -> SpecError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_DELIMITERS",
     "Dialect",
+    "as_it_came",
     "as_written_with_points",
     "looks_like_values",
     "overlooked_delimiter",
@@ -37,6 +38,7 @@ _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
 _COMMA_CELL = r"^(\s*[+-]?\d*),(\d*(?:[eE][+-]?\d+)?\s*)$"
 _POINT_CELL = r"^(\s*[+-]?\d+)\.(\d)"
+_SPOILED_CELL = re.compile(r"^(\s*[+-]?\d+) \. (\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,11 @@ def as_written_with_points(column: pa.Array, dialect: Dialect) -> pa.Array:
     if dialect.decimal == ".":
         return column
     return with_point_for_comma(pc.replace_substring_regex(column, _POINT_CELL, r"\1 . \2"))
+
+
+def as_it_came(text: str) -> str:
+    """Undoes `as_written_with_points` for a text that it made no number."""
+    return _SPOILED_CELL.sub(r"\1.\2", text)
 
 
 def with_point_for_comma(column: pa.Array) -> pa.Array:

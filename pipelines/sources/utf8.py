@@ -229,7 +229,10 @@ class CleanText:
 
     def _refuse(self, before: bytes, error: UnicodeDecodeError) -> None:
         message = f"cannot read {self._path}: {self._place(before)} is not UTF-8"
-        raise SourceError(message, hint=f"if it is Latin-1, {_say('latin-1')}") from error
+        # Latin-1 has control characters where Windows has its quotes and its euro
+        windows = any(0x80 <= byte < 0xA0 for byte in error.object[error.start :])  # noqa: PLR2004
+        hint = f"if it is of Windows, {_say('cp1252')}" if windows else f"if it is Latin-1, {_say('latin-1')}"
+        raise SourceError(message, hint=hint) from error
 
     def _refuse_nul(self, text: bytes) -> None:
         message = f"cannot read {self._path}: {self._place(text[: text.index(0)])} has a NUL byte"

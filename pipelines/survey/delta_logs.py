@@ -29,6 +29,7 @@ class DeltaFigures:
         live_bytes: Their size.
         columns: The partition columns, in order.
         features: Delta features beyond those that we write, by name.
+        names_others: Whether it names files of other tables by their whole address, as a shallow clone does.
         problem: Why the log was not read, in words.
     """
 
@@ -36,12 +37,13 @@ class DeltaFigures:
     live_bytes: int = 0
     columns: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    names_others: bool = False
     problem: str | None = None
 
     @property
     def counts_files(self) -> bool:
         """Whether all data files that it names are those that count: features may keep other files beside them."""
-        return self.live_files is not None and not self.features
+        return self.live_files is not None and not self.features and not self.names_others
 
 
 def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
@@ -73,8 +75,10 @@ def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
         with in_words_of_ours(root):
             table = DeltaTable(f"s3://{root}", storage_options=fs.delta_options())
             columns, features = tuple(table.metadata().partition_columns), _features(table)
-            sizes = pa.table(table.get_add_actions()).column("size_bytes")
-            return DeltaFigures(len(sizes), int(pc.sum(sizes).as_py() or 0), columns, features)
+            live = pa.table(table.get_add_actions())
+            sizes, paths = live.column("size_bytes"), live.column("path").to_pylist()
+            outside = any("://" in path and not path.partition("://")[2].startswith(f"{root}/") for path in paths)
+            return DeltaFigures(len(sizes), int(pc.sum(sizes).as_py() or 0), columns, features, outside)
     except (LakeError, DeltaError, OSError) as error:
         reason = error.message if isinstance(error, LakeError) else str(error)
         return DeltaFigures(columns=columns, features=features, problem=f"its log cannot be read: {_line(reason)}")

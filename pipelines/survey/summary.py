@@ -84,7 +84,7 @@ def dataset_figures(seen: Seen, prices: Prices) -> SurveyedDataset:
         metadata_bytes=found.beside.bytes,
         classes=class_figures(whole, prices),
         monthly_cost=prices.monthly_of(whole.by_change),
-        columns=seen.delta.columns if seen.delta and seen.delta.columns else found.columns,
+        columns=seen.delta.columns if seen.delta and seen.delta.live_files is not None else found.columns,
         partitions=found.data.partitions,
         ages_by=f"event time of {time_key}" if time_key else "last change",
         oldest=found.data.first_end.get(time_key) if time_key else whole.first,
@@ -113,6 +113,17 @@ def _small(found: FoundDataset) -> int:
     return sum(small for name, (*_, small) in found.data.formats.items() if name not in NO_DATA)
 
 
+def _why_untold(delta: DeltaFigures | None) -> list[str]:
+    """Why the files that a Delta table does not name cannot be counted; nothing where its log was not read."""
+    if delta is None or delta.live_files is None:
+        return []
+    if delta.names_others:
+        return ["a shallow clone: its log names files of another table, so what is unreferenced is not told"]
+    if delta.counts_files:
+        return ["its log names more files than are below it: some are missing, or have no name of Parquet"]
+    return ["unreferenced files cannot be counted with these features"]
+
+
 def _notes(seen: Seen) -> list[str]:
     found, delta, adoption = seen.found, seen.delta, seen.adoption
     notes = []
@@ -124,11 +135,8 @@ def _notes(seen: Seen) -> list[str]:
         notes.append(f"Delta features that tierlake does not write: {', '.join(delta.features)}")
     if delta is not None and delta.problem:
         notes.append(delta.problem)
-    if delta is not None and delta.live_files is not None and seen.unreferenced is None and seen.is_whole:
-        if delta.counts_files:
-            notes.append("its log names files that are not below it: a shallow clone, or files are missing")
-        else:
-            notes.append("unreferenced files cannot be counted with these features")
+    if seen.is_whole and seen.unreferenced is None:
+        notes += _why_untold(delta)
     if found.kind == "iceberg":
         hint = "with a version-hint" if found.has_hint else "without a version-hint: a catalog names its newest version"
         notes.append(f"Iceberg, {hint}; orphans are known only to its manifests, which were not read")

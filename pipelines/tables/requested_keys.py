@@ -89,7 +89,9 @@ def select(spec: DatasetSpec, snapshot: Snapshot, selection: Selection) -> tuple
 
 def _no_match(spec: DatasetSpec, text: str, known: Collection[PartitionKey], which: str) -> UnknownPartition:
     there = nearby(text, known)
-    return UnknownPartition(f"{spec.uri} has no partition{which} that matches {text}", hint=there or "there is none")
+    return UnknownPartition(
+        f"{spec.uri} has no partition{which} that matches {text}", hint=there or f"there is no partition{which} at all"
+    )
 
 
 def nearby(text: str, keys: Collection[PartitionKey]) -> str:

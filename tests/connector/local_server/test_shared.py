@@ -97,3 +97,12 @@ def test_a_folder_in_which_it_cannot_start_is_named_with_the_reason(
     monkeypatch.setenv("PYTHONPATH", ENVIRON["PYTHONPATH"])
     with pytest.raises(ServerStartFailed, match="objects"):
         shared.shared_server(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spoiled", ["", "{}", "[]", '{"profile": "seaweedfs"}', '{"port": "x", "profile": "seaweedfs"}']
+)
+def test_a_spoiled_record_names_no_server(tmp_path: Path, spoiled: str) -> None:
+    (tmp_path / "credentials.json").write_text('{"key": "k", "secret": "s"}')
+    (tmp_path / "server.json").write_text(spoiled)
+    assert running_server(tmp_path) is None

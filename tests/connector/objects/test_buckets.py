@@ -7,6 +7,7 @@ import pytest
 
 from tests.readable import assert_readable
 from tierlake.connector.errors import AlreadyExists, BucketNotFound, InvalidName, ObjectNotFound, RequestRefused
+from tierlake.connector.filesystem import LakeFileSystem
 
 pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
 
@@ -76,6 +77,14 @@ def test_a_bucket_that_is_not_empty_stays(fs, server, make_bucket):
     assert "recursive=True" in raised.value.hint or "by version" in raised.value.hint
     assert server.keys(full) == ["a/b"]
     assert server.admin.list_object_versions(Bucket=old)["Versions"]
+
+
+def test_under_another_servers_profile_a_full_bucket_stays_too(fs, server, bucket):
+    server.admin.put_object(Bucket=bucket, Key="a/b", Body=b"1")
+    mistaken = LakeFileSystem(skip_instance_cache=True, **{**server.storage_options, "profile": "aws"})
+    with pytest.raises(RequestRefused, match="not empty"):
+        mistaken.rmdir(bucket)
+    assert server.keys(bucket) == ["a/b"]
 
 
 def test_an_empty_bucket_goes(fs, server, name):

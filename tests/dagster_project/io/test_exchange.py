@@ -120,6 +120,15 @@ def _has_a_frame_for_each(instance: dg.DagsterInstance, lake: LakeResource, kind
     assert {tuple(table.column_names) for table in tables.values()} == {("date", "at", "value", "name")}
 
 
+def test_a_dict_without_one_of_the_runs_partitions_replaces_none(
+    instance: dg.DagsterInstance, lake: LakeResource
+) -> None:
+    materialize(events(lambda: rows(1, 2)), instance, lake, "2013-01-01", "2013-01-02")
+    with pytest.raises(dg.Failure, match="no frame for '2013-01-02', which is a partition of this run"):
+        materialize(events(lambda: {"2013-01-01": rows(1)}), instance, lake, "2013-01-01", "2013-01-02")
+    assert lake.dataset("events").read().num_rows == 20
+
+
 @pytest.mark.slow
 def test_an_arrow_dataset_is_scanned_by_the_asset(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     upstream, seen = events(lambda: rows(1, 2)), []

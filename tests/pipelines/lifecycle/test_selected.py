@@ -240,9 +240,27 @@ def test_who_ingests_meanwhile_loses_nothing_and_keeps_nothing_else(dataset: Dat
     handle = meddled(dataset, before=lambda: dataset.ingest(rows(JANUARY[:1], each=1), run_key="again"))
     summary = undo_selected(handle, Selection.of("date=2013-01*"))
     assert summary.failed.keys() == {"date=2013-01-01"}
-    assert len(summary.results) == 7
+    assert [(one.key, one.changed) for one in summary.results] == [(key, True) for key in keys(JANUARY[1:])]
     assert days_in(dataset) == {"2013-01-01": 1, **dict.fromkeys(JANUARY[1:], 3)}
+    undone = [key for entry in dataset.history() if entry.operation == "undo" for key in entry.keys]
+    assert sorted(undone) == keys(JANUARY[1:]), "whichever attempt brought them back"
+    assert dataset.undo_many("date=2013-01-02..2013-01-08").changed == ()
     assert dataset.verify().ok
+
+
+def test_a_partition_that_is_called_like_a_range_is_no_range(make_bucket, fs) -> None:
+    spec = DatasetSpec(
+        uri=f"lake://{make_bucket(versioned=True)}/letters", partition={"by": ["x"]}, columns={"v": "int64"}
+    )
+    dataset = Dataset.create(spec, fs=fs)
+    dataset.ingest(pa.table({"x": ["a..d", "b"], "v": [1, 2]}))
+    dataset.ingest(pa.table({"x": ["b"], "v": [3]}))  # the first b can be undone
+    assert [str(key) for key in dataset.select("x=a..d")] == ["x=a..d"]
+    assert [(one.key, one.changed) for one in dataset.undo("x=a..d")] == [("x=a..d", False)]
+    with pytest.raises(UnknownPartition, match="nothing that could be undone was taken out of x=a..d"):
+        dataset.undoable("x=a..d")
+    assert [one.key for one in dataset.undoable("x=a..c")] == ["x=b"]
+    assert dataset.read(["v"], where=[("x", "==", "b")]).column("v").to_pylist() == [3]
 
 
 @pytest.mark.slow

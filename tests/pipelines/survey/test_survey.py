@@ -321,3 +321,22 @@ def test_requests_are_linear_in_pages_and_the_report_is_no_larger(bucket, fs, se
     parts = asked(2000, 2000)
     assert parts[2] == many[2]
     assert many[0] < parts[0] <= many[0] + 3 + listing.PARTS_MAX
+
+
+def test_of_a_shallow_clone_nobody_says_what_is_unreferenced(server, fs, bucket):
+    source, clone = f"{bucket}/source", f"{bucket}/clone"
+    write_delta(server, source, pa.table({"day": ["1", "2"], "v": [1, 2]}), ["day"])
+    put(server, f"{clone}/stray.parquet", b"not named")
+    theirs = DeltaTable(f"s3://{source}", storage_options=delta_options(server))
+    log = (
+        server.admin.get_object(Bucket=bucket, Key="source/_delta_log/00000000000000000000.json")["Body"]
+        .read()
+        .decode()
+    )
+    for path in theirs.get_add_actions().column("path").to_pylist():
+        log = log.replace(f'"path":"{path}"', f'"path":"s3://{source}/{path}"')
+    assert f"s3://{source}/" in log
+    put(server, f"{clone}/{commit}", log.encode())
+    one = of_path(survey(f"s3://{bucket}", fs=fs), "clone")
+    assert one.unreferenced_files is None
+    assert any("shallow clone" in note for note in one.notes)
