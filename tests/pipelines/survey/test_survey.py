@@ -327,12 +327,9 @@ def test_of_a_shallow_clone_nobody_says_what_is_unreferenced(server, fs, bucket)
     source, clone = f"{bucket}/source", f"{bucket}/clone"
     write_delta(server, source, pa.table({"day": ["1", "2"], "v": [1, 2]}), ["day"])
     put(server, f"{clone}/stray.parquet", b"not named")
+    commit = "_delta_log/00000000000000000000.json"
     theirs = DeltaTable(f"s3://{source}", storage_options=delta_options(server))
-    log = (
-        server.admin.get_object(Bucket=bucket, Key="source/_delta_log/00000000000000000000.json")["Body"]
-        .read()
-        .decode()
-    )
+    log = server.admin.get_object(Bucket=bucket, Key=f"source/{commit}")["Body"].read().decode()
     for path in theirs.get_add_actions().column("path").to_pylist():
         log = log.replace(f'"path":"{path}"', f'"path":"s3://{source}/{path}"')
     assert f"s3://{source}/" in log
