@@ -164,6 +164,7 @@ class Plan(Shown, Columns, PlanValue, Generic[StepT]):
     def plot(self, panel: Panel | None = None) -> Figure: ...
     @overload
     def plot(self, panel: Panel | None = None, *, ax: Axes) -> Axes: ...
+    @reporting
     def plot(self, panel: Panel | None = None, *, ax: Axes | None = None) -> Figure | Axes:
         """Draw the partitions with a step: bytes by class now and then, their ages, and dollars a month now and then.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.model.age import window_of_key
 from tierlake.pipelines.prices import price_list
 from tierlake.pipelines.query.classes import Classes
@@ -127,6 +128,7 @@ class Catalog(Shown, Columns, Sequence[PartitionInfo]):
     def plot(self, panel: Panel | None = None, *, plan: PricedPlan | None = None) -> Figure: ...
     @overload
     def plot(self, panel: Panel | None = None, *, plan: PricedPlan | None = None, ax: Axes) -> Axes: ...
+    @reporting
     def plot(
         self, panel: Panel | None = None, *, plan: PricedPlan | None = None, ax: Axes | None = None
     ) -> Figure | Axes:

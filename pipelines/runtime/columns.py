@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.runtime.extras import needing
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Columns(ABC):
     def to_arrow(self) -> pa.Table:
         """The values as columns: instants in UTC, sizes in bytes, money in US dollars."""
 
+    @reporting
     def to_pandas(self) -> pd.DataFrame:
         """The columns of `to_arrow` as a pandas frame.
 
@@ -46,6 +48,7 @@ class Columns(ABC):
                 )
         return frame
 
+    @reporting
     def to_polars(self) -> pl.DataFrame:
         """The columns of `to_arrow` as a polars frame.
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers.rig import Rig
 from tests.servers.tls import LOOPBACK, make_certificate
-from tierlake.connector.local_server.folder import Launch
+from tierlake.connector.local_server.folder import REGION, Launch
 from tierlake.connector.local_server.servers import MinioServer, ServerMissing, minio_binary
 
 
@@ -48,15 +49,24 @@ class _MinioOverTls(MinioServer):
         return self.data / "certificates" / "public.crt"
 
     def _answers(self, port: int) -> bool:
-        known = ssl.create_default_context(cafile=self.certificate)
-        connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=known)
+        """Whether S3 accepts the credentials: it is healthy before it is initialized."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"https://{LOOPBACK}:{port}",
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+            region_name=REGION,
+            verify=str(self.certificate),
+            config=Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}),
+        )
         try:
-            connection.request("GET", "/minio/health/ready")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
+            client.list_buckets()
+        except (BotoCoreError, ClientError):
             return False
+        else:
+            return True
         finally:
-            connection.close()
+            client.close()
 
 
 @contextmanager

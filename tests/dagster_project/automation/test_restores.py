@@ -200,6 +200,6 @@ def test_the_launchpad_checks_what_a_person_fills_in(project) -> None:
         return {"ops": {"events_restore_op": {"config": said}}}
 
     dg.validate_run_config(job, config(partitions=["2013-01-02"], days=3, speed="expedited"))
-    for wrong in (config(), config(partitions=["2013-01-02"], speed="fast"), config(partitions=["x"], tier="bulk")):
+    for wrong in (config(partitions=["2013-01-02"], speed="fast"), config(partitions=["x"], tier="bulk")):
         with pytest.raises(dg.DagsterInvalidConfigError):
             dg.validate_run_config(job, wrong)

@@ -195,4 +195,6 @@ def test_a_file_that_is_no_description_is_named(lake, tmp_path, content):
         assert said.code == 1, said
         assert said.document["error"]["code"] == "spec_error"
         assert said.document["error"]["message"].startswith("bad.yaml: the dataset spec "), command
-        assert len(said.err.splitlines()) == 1
+        error, *hint = said.err.splitlines()
+        assert error.startswith("error: bad.yaml: ")
+        assert not hint or hint == ["  hint: Did you mean 'retention'?"]
