@@ -47,6 +47,7 @@ class Undoables(Rows["Undoable"]):
 
     __slots__ = ()
 
+    NOTHING = "nothing can be undone"
     NOUN = "partition that can be brought back", "partitions that can be brought back"
     COLUMNS = "key", "what", "when", "undo until", ">files", ">size", "class", "why"
 
@@ -74,16 +75,12 @@ class Undoables(Rows["Undoable"]):
         """Their size."""
         return sum(one.bytes for one in self)
 
-    def _summary(self) -> str:
-        return super()._summary() if self else "nothing can be undone"
-
     def _table(self) -> Table[Undoable]:
         """With the storage classes where somebody asked the store for them."""
-        whole = super()._table()
+        cells, footer = self.cells, self._footer()
         if any(one.storage_class is not None for one in self):
-            return whole
-        cells, columns = self.cells, _without_class(whole.columns)
-        return Table(columns, self, lambda one: _without_class(cells(one)), _without_class(whole.footer))
+            return Table(self.COLUMNS, self, cells, footer)
+        return Table(_without_class(self.COLUMNS), self, lambda one: _without_class(cells(one)), _without_class(footer))
 
     def _footer(self) -> tuple[str, ...]:
         amounts = formatting.count(self.files), formatting.size(self.bytes)

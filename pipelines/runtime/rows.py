@@ -18,12 +18,14 @@ class Rows(Shown, tuple[ItemT, ...]):
 
     Attributes:
         NOUN: One of the values, and several, in words.
+        NOTHING: What there is to say where there is none; None says `no`, and several.
         COLUMNS: The headings, as `formatting.table_text` takes them.
     """
 
     __slots__ = ()
 
     NOUN: ClassVar[tuple[str, str]]
+    NOTHING: ClassVar[str | None] = None
     COLUMNS: ClassVar[tuple[str, ...]]
 
     @staticmethod
@@ -36,7 +38,9 @@ class Rows(Shown, tuple[ItemT, ...]):
 
     def _summary(self) -> str:
         one, several = self.NOUN
-        return f"1 {one}" if len(self) == 1 else f"{len(self):,} {several}" if self else f"no {several}"
+        if not self:
+            return self.NOTHING or f"no {several}"
+        return f"1 {one}" if len(self) == 1 else f"{len(self):,} {several}"
 
     def _parts(self) -> tuple[Table[ItemT]]:
         return (self._table(),)
