@@ -98,10 +98,15 @@ def test_a_pattern_is_that_of_fnmatch_and_what_is_encoded_is_literal(values: lis
     exact = [key for key in keys if key.items[0][1] == pattern]
     like = [key for key in keys if fnmatch.fnmatchcase(key.items[0][1], pattern)]
     assert KeyText.parse(f"k={pattern}").among(spec, None, keys) == (exact or like)
-    literal = escape_value(pattern)
+    whole = [key for key in keys if key.items[0][1] == pattern + "*"]
     starting = [key for key in keys if key.items[0][1].startswith(pattern)]
-    if literal + "*" not in values:
-        assert KeyText.parse(f"k={literal}*").among(spec, None, keys) == starting
+    assert KeyText.parse(f"k={escape_value(pattern)}*").among(spec, None, keys) == (whole or starting)
+
+
+def test_a_partition_called_like_the_pattern_is_meant_however_it_is_encoded() -> None:
+    keys = keys_of("k", ["[", "[*"])
+    for text in ("k=[*", "k=%5B*", "k=%5B%2A"):
+        assert list(map(str, KeyText.parse(text).among(a_spec("k", every=None), None, keys))) == ["k=%5B%2A"]
 
 
 @settings(max_examples=60, deadline=None)
