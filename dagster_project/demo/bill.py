@@ -66,12 +66,11 @@ class Bill:
         return {name: round(getattr(self, name).total, 2) for name in names}
 
     def table(self) -> str:
-        """What each way costs, and when the oldest day is deleted."""
-        late = f"{_RETENTION.days} days after its retention"
+        """What each way costs, and when the oldest day, past its retention already, is deleted."""
         rows = [
             _row("STANDARD, and nothing else", self.kept, "never"),
-            _row("S3 lifecycle rules", self.rules, late),
-            _row("tierlake", self.ours, f"after {_GRACE.days} days of grace"),
+            _row("S3 lifecycle rules", self.rules, f"in {_RETENTION.days} days"),
+            _row("tierlake", self.ours, f"in {_GRACE.days} days, the grace"),
         ]
         columns = ["way", ">storage", ">moves", ">total", "January 1st goes"]
         return formatting.table_text(columns, rows)

@@ -1,10 +1,15 @@
 """The demo's money: the policy that it prices is the demo's, and its figures add up."""
 
+import re
+
 import pytest
 
+from tests import ROOT
 from tierlake.connector.profiles.aws import PROFILE
 from tierlake.dagster_project.demo import bill
 from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.referee import Referee, source_folder
+from tierlake.dagster_project.demo.stage import TODAY
 from tierlake.pipelines.costs.model import GIB
 from tierlake.pipelines.prices import price_list
 
@@ -36,3 +41,11 @@ def test_the_table_has_the_sums():
     for line, total in zip(lines[1:], (year.kept.total, year.rules.total, year.ours.total), strict=True):
         assert f"${total:,.2f}" in line
     assert f"${year.ours_daily.total:,.2f}" in year.prose()
+
+
+def test_the_pages_show_the_bill_of_the_real_year():
+    year = bill.bill_of(Referee(source_folder()).flights_a_day(), TODAY)
+    assert year.table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\$\d[\d,.]*\d", (ROOT / "docs" / "explanation" / "tiers.md").read_text(encoding="utf-8"))
+    sums = (year.rules, year.ours, year.rules_daily, year.ours_daily)
+    assert shown == [f"${way.total:,.2f}" for way in sums]
