@@ -141,7 +141,11 @@ def _refused(changes: tuple[FieldChange, ...], after: DatasetSpec, snapshot: Sna
                     reason = f"the table has it ({known[column].type}), and what is declared is frozen"
                     yield RefusedField(field=change.field, reason=f"{reason}; leave `columns` out to declare none")
             elif declared[column].type != known[column].type:
-                holds = "and its files hold such values" if snapshot.files else "as it was created"
+                anew = (
+                    f"`tierlake drop {after.uri} --no-undo`, `tierlake vacuum {after.uri}` and `tierlake create` "
+                    "make it anew, and nothing of it can come back then"
+                )
+                holds = "and its files hold such values" if snapshot.files else f"and no row now: {anew}"
                 reason = f"the table has it as {known[column].type}, {holds}"
                 yield RefusedField(field=change.field, reason=reason)
 

@@ -22,6 +22,7 @@ from tierlake.pipelines.errors import (
 )
 from tierlake.pipelines.metastore.document import DocumentStore
 from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.spec_diff import completed
 from tierlake.pipelines.runtime.clock import ServerClock
 
 LONGER = {"retention": {"expire_after": "100d"}}
@@ -222,6 +223,19 @@ def test_what_cannot_change_is_refused_by_name_with_the_way_out(dataset: Dataset
         diff.apply()
     assert "another URI" in str(refused.value.hint)
     assert dataset.history()[0].operation == "ingest"
+
+
+def test_a_table_without_a_row_is_made_anew_as_the_refusal_says(make_bucket, fs) -> None:
+    spec = daily_spec(make_bucket(), columns={"at": "timestamp", "v": "int64"})
+    empty = Dataset.create(spec, fs=fs)
+    change = {"columns": {"at": "timestamp", "v": "string"}}
+    (refused,) = empty.diff(change).refused
+    steps = "`tierlake drop {0} --no-undo`, `tierlake vacuum {0}` and `tierlake create` make it anew"
+    assert steps.format(spec.uri) in refused.reason
+    empty.drop(undo=False)
+    empty.vacuum()
+    anew = Dataset.create(completed(spec, change), fs=fs)
+    assert anew.schema.field("v").type == "string"
 
 
 def test_neither_format_nor_place_changes(dataset: Dataset) -> None:
