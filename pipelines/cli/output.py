@@ -40,11 +40,6 @@ class Output:
 
     as_json: bool
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether somebody watches at a terminal that can redraw a line."""
-        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-
     @contextmanager
     def open_page(self, *, shows_all: bool = False) -> Iterator[None]:
         """Write for what stdout is, a terminal or a pipe; how work goes on is said on stderr.
@@ -52,7 +47,8 @@ class Output:
         Args:
             shows_all: Show all rows of a long table on a terminal too.
         """
-        progress: Progress = True if self.shows_progress else PlainLines(partial(_echo, err=True))
+        can_redraw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        progress: Progress = True if can_redraw else PlainLines(partial(_echo, err=True))
         with on_page(Page.of(sys.stdout, shows_all=shows_all)), watched(progress):
             yield
 

@@ -39,10 +39,12 @@ def escaped(text: str) -> str:
 
 def escaped_lines(text: str, *, is_coloured: bool) -> str:
     """Lines of which each is escaped, but for tabs and, on a page with colours, its styles."""
-    return "\n".join(line if line.isprintable() else _escaped_line(line, is_coloured) for line in text.split("\n"))
+    return "\n".join(
+        line if line.isprintable() else _escaped_line(line, is_coloured=is_coloured) for line in text.split("\n")
+    )
 
 
-def _escaped_line(line: str, is_coloured: bool) -> str:  # noqa: FBT001 - what the caller was asked
+def _escaped_line(line: str, *, is_coloured: bool) -> str:
     parts = _STYLE.split(line) if is_coloured else [line]
     return "".join(part if place % 2 else "\t".join(map(escaped, part.split("\t"))) for place, part in enumerate(parts))
 

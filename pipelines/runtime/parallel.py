@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["ThreadQueue", "ahead", "all_in_threads", "in_threads", "processors"]
+__all__ = ["ThreadQueue", "ahead", "in_threads", "processors"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,10 +66,9 @@ def in_threads(
     at_once: int,
     name: str,
     advance: Callable[[T], None] | None = None,
+    goes_on: bool = False,
 ) -> list[R]:
     """Do some work for every item; the results come in the order of the items.
-
-    After a failure no further item begins; running items end first.
 
     Args:
         work: A function of one item.
@@ -77,34 +76,11 @@ def in_threads(
         at_once: The most items that run at once.
         name: The threads' name.
         advance: Called with each finished item, in the caller's own thread.
+        goes_on: A failure stops no other item. By default no further item begins, and running items end first.
 
     Raises:
         Exception: The failure of the earliest item that failed.
     """
-    return _in_threads(work, items, at_once, name, advance, goes_on=False)
-
-
-def all_in_threads(
-    work: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    at_once: int,
-    name: str,
-    advance: Callable[[T], None] | None = None,
-) -> list[R]:
-    """Like `in_threads`, but a failure stops no other item."""
-    return _in_threads(work, items, at_once, name, advance, goes_on=True)
-
-
-def _in_threads(
-    work: Callable[[T], R],
-    items: Iterable[T],
-    at_once: int,
-    name: str,
-    advance: Callable[[T], None] | None,
-    *,
-    goes_on: bool,
-) -> list[R]:
     failed = threading.Event()
 
     def one(item: T) -> R:

@@ -40,6 +40,8 @@ _MAGIC = (
 )
 """How files begin that are no text, and how their names have to end."""
 _NO_TEXT = frozenset({*range(9), *range(14, 32)})
+_WINDOWS_ONLY = range(0x80, 0xA0)
+"""Control characters in Latin-1, where Windows has its quotes and its euro."""
 _LOOKED_AT = 64
 _BLOCK_BYTES = 1 << 20
 _LONGEST_LETTER = 4
@@ -229,8 +231,7 @@ class CleanText:
 
     def _refuse(self, before: bytes, error: UnicodeDecodeError) -> None:
         message = f"cannot read {self._path}: {self._place(before)} is not UTF-8"
-        # Latin-1 has control characters where Windows has its quotes and its euro
-        windows = any(0x80 <= byte < 0xA0 for byte in error.object[error.start :])  # noqa: PLR2004
+        windows = any(byte in _WINDOWS_ONLY for byte in error.object[error.start :])
         hint = f"if it is of Windows, {_say('cp1252')}" if windows else f"if it is Latin-1, {_say('latin-1')}"
         raise SourceError(message, hint=hint) from error
 

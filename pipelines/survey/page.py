@@ -22,6 +22,9 @@ _NAME_LEAST: Final = 10
 _SHOWN: Final = 40
 _NOTES_SHOWN: Final = 10
 _NOTED_NAME: Final = 40
+_CENT: Final = 0.01
+_MANY_DOLLARS: Final = 1000
+"""From here on cents are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +226,9 @@ def _adoption(survey: Survey) -> str:
 
 def _money(dollars: float | None) -> str:
     """Dollars without cents where they are many, and without fractions of one."""
-    if dollars is not None and 0 < dollars < 0.01:  # noqa: PLR2004
+    if dollars is not None and 0 < dollars < _CENT:
         return "<$0.01"
-    if dollars is not None and abs(dollars) >= 1000:  # noqa: PLR2004
+    if dollars is not None and abs(dollars) >= _MANY_DOLLARS:
         return f"${dollars:,.0f}"
     return formatting.money(dollars)
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["survey"]
 
 SECONDS: Final = 60.0
+_NAMED_RULES: Final = 3
 _TABLES: Final = ("delta", "iceberg", "hudi")
 
 
@@ -244,7 +245,8 @@ def _notes(fs: LakeFileSystem, place: Place, rules: tuple[str, ...] | Unknown) -
         if around is not None:
             notes.append(f"the prefix lies inside a table, lake://{around}: survey that to see the whole")
     if isinstance(rules, tuple) and rules:
-        named = ", ".join(rules[:3]) + (f" and {len(rules) - 3} more" if len(rules) > 3 else "")  # noqa: PLR2004
+        more = len(rules) - _NAMED_RULES
+        named = ", ".join(rules[:_NAMED_RULES]) + (f" and {more} more" if more > 0 else "")
         notes.append(f"the bucket has lifecycle rules already ({named}); what they will do is not in the figures")
     return notes
 

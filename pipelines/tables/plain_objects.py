@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tierlake.connector.errors import AccessDenied, ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from tierlake.pipelines.runtime.conflicts import attempts
-from tierlake.pipelines.runtime.parallel import all_in_threads
+from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.commit_counts import conflicted
 from tierlake.pipelines.tables.runs import RUN_METADATA
@@ -268,4 +268,6 @@ def each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[Result
     """Do the work for every item, and then raise the first error."""
     every = list(items)
     with reporting("objects", total=len(every), bytes_total=0) as advance:
-        return all_in_threads(act, every, at_once=_CONCURRENCY, name="plain", advance=lambda _: advance("", 0))
+        return in_threads(
+            act, every, at_once=_CONCURRENCY, name="plain", advance=lambda _: advance("", 0), goes_on=True
+        )

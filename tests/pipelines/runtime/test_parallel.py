@@ -1,12 +1,12 @@
 """Bounded parallel work in threads."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from tierlake.pipelines.runtime.parallel import ThreadQueue, ahead, all_in_threads, in_threads
+from tierlake.pipelines.runtime.parallel import ThreadQueue, ahead, in_threads
 
 AT_ONCE = 3
 ITEMS = list(range(40))
@@ -35,10 +35,10 @@ class Work:
         return item * 2
 
 
-@pytest.mark.parametrize("run", [in_threads, all_in_threads])
-def test_results_come_in_order_and_the_bound_is_kept(run: Callable[..., list[int]]) -> None:
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_results_come_in_order_and_the_bound_is_kept(goes_on: bool) -> None:
     work = Work()
-    assert run(work, ITEMS, at_once=AT_ONCE, name="some") == [item * 2 for item in ITEMS]
+    assert in_threads(work, ITEMS, at_once=AT_ONCE, name="some", goes_on=goes_on) == [item * 2 for item in ITEMS]
     assert work.most <= AT_ONCE
     assert work.threads == {"some"}
 
@@ -54,7 +54,7 @@ def test_after_a_failure_nothing_begins() -> None:
 def test_a_failure_keeps_no_item_from_being_done_where_each_stands_for_itself() -> None:
     work = Work(7, 4)
     with pytest.raises(ValueError, match="4"):
-        all_in_threads(work, ITEMS, at_once=AT_ONCE, name="some")
+        in_threads(work, ITEMS, at_once=AT_ONCE, name="some", goes_on=True)
     assert sorted(work.ended) == ITEMS
 
 
