@@ -23,10 +23,10 @@ demo: .venv/demo.stamp ## the whole story on a real server; SERVER=minio for Min
 ui: .venv/demo.stamp ## the Dagster UI on the demo's data
 	@$(BIN)/tierlake demo --server $(SERVER) --ui
 
-test: lint ## what must be green: lint, types, import rules, quick tests with a coverage floor (7 minutes on two cores)
+test: lint ## what must be green: lint, types, import rules, quick tests with a coverage floor (10 to 20 minutes on two cores)
 	$(PYTEST) -m "not slow and not soak" --cov
 
-test-slow: .venv/slow.stamp ## the other servers, formats and kinds, a sample of kill points, the demo, the browser (20 minutes)
+test-slow: .venv/slow.stamp ## the other servers, formats and kinds, a sample of kill points, the demo, the browser (30 to 60 minutes)
 	$(PYTEST) -m "slow and not soak"
 
 soak: .venv/slow.stamp minio spark ## what is exhaustive: all combinations, every kill point, long random lives, load, Spark (hours, by hand; TIERLAKE_SOAK_EXAMPLES)

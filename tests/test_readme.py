@@ -51,6 +51,14 @@ def test_its_python_runs_from_top_to_bottom(emptied, tmp_path):
     assert "scratch/flights.parquet" in heads
 
 
+def test_the_floor_that_it_shows_is_that_of_the_suite():
+    floor, total = re.findall(
+        r"^Required test coverage of ([\d.]+)% reached. Total coverage: ([\d.]+)%$", README, re.MULTILINE
+    )[0]
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["report"]
+    assert float(floor) == coverage["fail_under"] <= float(total)
+
+
 def test_it_is_read_in_a_few_minutes():
     assert len(README.splitlines()) < 200
 
