@@ -126,7 +126,7 @@ def adopt(
     Raises:
         TableNotFound: No Delta log and no Parquet file is there.
         SchemaMismatch: The files' schemas do not merge.
-        UnsupportedByTable: Another table lies below.
+        UnsupportedByTable: Another table lies below, or a log cannot lie there.
         SpecError: The spec contradicts what is there.
         TableExists: The dataset has another description already, or it lies inside another one.
     """
@@ -214,6 +214,7 @@ def _adopt_prefix(
     dry_run: bool,
 ) -> AdoptReport:
     """Give a prefix a log that names its files, then our description."""
+    from tierlake.pipelines.tables.creation import check_place
     from tierlake.pipelines.tables.delta import LakeDeltaTable
     from tierlake.pipelines.tables.lost_log import has_log
 
@@ -225,6 +226,7 @@ def _adopt_prefix(
     else:
         _check_described(opened.spec, fields)
         spec = opened.spec.model_copy(update={"format": "delta"})
+    check_place(spec)
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
         if has_log(inside, spec.root):  # an adoption was interrupted, and no session of ours has written since

@@ -111,9 +111,10 @@ def check_new(
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from tierlake.pipelines.model.partition_types import check_partitioned
     from tierlake.pipelines.model.stored_types import declared_schema
-    from tierlake.pipelines.tables.creation import first_schema
+    from tierlake.pipelines.tables.creation import check_place, first_schema
 
     refuse_after_fork()
+    check_place(spec)
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
     check_partitioned(spec.partition, declared_schema(spec.columns))

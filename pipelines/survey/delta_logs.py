@@ -65,6 +65,7 @@ def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
+    from tierlake.pipelines.tables.delta_url import delta_url
     from tierlake.pipelines.tables.error_edge import in_words_of_ours
 
     refuse_after_fork()
@@ -73,7 +74,7 @@ def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
     features: tuple[str, ...] = ()
     try:
         with in_words_of_ours(root):
-            table = DeltaTable(f"s3://{root}", storage_options=fs.delta_options())
+            table = DeltaTable(delta_url(root), storage_options=fs.delta_options())
             columns, features = tuple(table.metadata().partition_columns), _features(table)
             live = pa.table(table.get_add_actions())
             sizes, paths = live.column("size_bytes"), live.column("path").to_pylist()

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.stored_types import declared_schema
 from tierlake.pipelines.tables.delta import LakeDeltaTable
+from tierlake.pipelines.tables.delta_url import delta_url
 from tierlake.pipelines.tables.lost_log import check_log, has_log
 
 if TYPE_CHECKING:
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.spec import DatasetSpec
 
-__all__ = ["check_begun", "create_table", "first_schema", "is_just_created"]
+__all__ = ["check_begun", "check_place", "create_table", "first_schema", "is_just_created"]
+
+
+def check_place(spec: DatasetSpec) -> None:
+    """Check that a table of the spec's format can be where it says.
+
+    Raises:
+        UnsupportedByTable: deltalake would take its name for another one's.
+    """
+    if spec.format == "delta":
+        delta_url(spec.root)
 
 
 def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None:

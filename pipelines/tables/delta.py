@@ -42,12 +42,13 @@ from tierlake.pipelines.tables.delta_features import READER_FEATURES, check_feat
 from tierlake.pipelines.tables.delta_files import RustFiles, added_files, does_not_fit, snapshot_of
 from tierlake.pipelines.tables.delta_look import DeltaLook
 from tierlake.pipelines.tables.delta_transactions import adopted, has_run, is_counted
+from tierlake.pipelines.tables.delta_url import delta_url, is_spelled
 from tierlake.pipelines.tables.delta_writer import DeltaWriter
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.footers import FooterShelf
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.log_actions import instant_of
-from tierlake.pipelines.tables.lost_log import lost_log
+from tierlake.pipelines.tables.lost_log import has_log, lost_log
 from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
 from tierlake.pipelines.tables.runs import has_our_name, holders_of, may_hold_rows_of, outdated_rewrites, run_token
@@ -88,7 +89,6 @@ class LakeDeltaTable:
         """Point at `root` (`bucket/prefix`); nothing is read yet."""
         self._fs = fs
         self.root = root
-        self._uri = f"s3://{root}"
         self._kept = Looks[DeltaTable]()
         self._writer = DeltaWriter(fs, root, self._open)
 
@@ -163,7 +163,7 @@ class LakeDeltaTable:
         try:
             with in_our_words(root.partition("/")[0]), tracing.span("deltalake.create"):
                 create_table_with_add_actions(
-                    f"s3://{root}",
+                    delta_url(root),
                     Schema.from_arrow(schema),
                     add_actions(change),
                     mode="error",
@@ -189,9 +189,10 @@ class LakeDeltaTable:
     def _open(self, version: int | None = None) -> DeltaTable:
         refuse_after_fork()
         rust_is_in_use()
+        url = delta_url(self.root)
         try:
             with in_our_words(self.root.partition("/")[0]), tracing.span("deltalake.open"):
-                return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
+                return DeltaTable(url, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
             raise (lost_log(self._fs, self.root) or self._not_found()) from error
         except DeltaError as error:
@@ -217,6 +218,8 @@ class LakeDeltaTable:
 
     def exists(self) -> bool:
         """Whether a log is there."""
+        if not is_spelled(self.root) and not has_log(self._fs, self.root):
+            return False
         try:
             self._open()
         except (TableNotFound, LogMissing):

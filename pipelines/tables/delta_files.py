@@ -13,6 +13,7 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.tables.delta_look import DeltaLook
 from tierlake.pipelines.tables.delta_transactions import fence_of
+from tierlake.pipelines.tables.delta_url import delta_url
 from tierlake.pipelines.tables.live_files import NamedFile
 from tierlake.pipelines.tables.logged_values import LoggedStatistics, logged_keys, logged_paths, logged_times
 from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
@@ -35,7 +36,7 @@ class RustFiles(DeltaStorageHandler):
     @cached_property
     def _handler(self) -> Any:  # type: ignore[override]  # the base class assigns it in its constructor
         """The client, made when a file is opened: `Dataset.read` opens none here."""
-        super().__init__(f"s3://{self._names.root}", self._options, self._sizes)
+        super().__init__(delta_url(self._names.root), self._options, self._sizes)
         return self.__dict__["_handler"]
 
     def open_input_file(self, path: str) -> pa.PythonFile:
