@@ -28,10 +28,11 @@ _OBSERVE = "tierlake.connector.observe."
 def is_spelled_as_file(name: str) -> bool:
     """Whether to look for an object of that name first, and for a table only if the name is a folder's.
 
-    Both orders find a table. Most names with an ending are names of files, and hardly any table's root has one.
+    Both orders find a table. Most names with an ending are names of files, as most names are that lie in a partition's
+    folder, and hardly any table's root is.
     """
     last = name.rpartition("/")[2]
-    return "/" in name and ("." in last or last.startswith("_"))
+    return "/" in name and ("." in last or last.startswith("_") or "=" in name)
 
 
 def _is_opened_next() -> bool:

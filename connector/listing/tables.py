@@ -337,7 +337,7 @@ class Views:
 
     async def _refuse_root(self, path: str) -> bool:
         """Refuse an object in place of a table's root; return False if there is no table."""
-        if path.endswith("/") or path not in self._candidates(path):
+        if path.endswith("/") or "=" in path or path not in self._candidates(path):
             return False
         bucket, _, key = path.partition("/")
         try:
@@ -420,14 +420,15 @@ class Views:
     # -- discovery ---------------------------------------------------------------------------------
 
     def _candidates(self, path: str) -> list[str]:
-        """Possible roots of a path's table: the path and its ancestors, up to a segment with `=`."""
+        """Possible roots of a path's table: the path and its ancestors, but for folders of partitions (`date=...`)."""
         hidden = self._hidden()
         candidates: list[str] = []
         parts = path.strip("/").split("/")
         for depth, part in enumerate(parts, start=1):
-            if "=" in part or part in hidden:
+            if part in hidden:
                 break
-            candidates.append("/".join(parts[:depth]))
+            if "=" not in part:
+                candidates.append("/".join(parts[:depth]))
         return candidates
 
     def _hidden(self) -> set[str]:

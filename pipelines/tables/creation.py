@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.errors import SpecError, UnsupportedByTable
 from tierlake.pipelines.model.stored_types import declared_schema
 from tierlake.pipelines.tables.delta import LakeDeltaTable
 from tierlake.pipelines.tables.delta_url import delta_url
@@ -22,13 +22,17 @@ __all__ = ["check_begun", "check_place", "create_table", "first_schema", "is_jus
 
 
 def check_place(spec: DatasetSpec) -> None:
-    """Check that a table of the spec's format can be where it says.
+    """Check that a new table of the spec's format can be where it says.
 
     Raises:
-        UnsupportedByTable: deltalake would take its name for another one's.
+        UnsupportedByTable: deltalake would take its name for another one's, or readers its folder for a partition.
     """
-    if spec.format == "delta":
-        delta_url(spec.root)
+    if spec.format != "delta":
+        return
+    delta_url(spec.root)
+    if "=" in spec.uri.rpartition("/")[2]:
+        message = f"{spec.uri} cannot be a Delta table: its last segment looks like a partition of what is above it"
+        raise UnsupportedByTable(message, hint="choose a name without =, which folders above it may have")
 
 
 def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None:

@@ -220,12 +220,13 @@ def test_no_table_is_remembered_for_a_while(make_fs, bucket, views):
 
     reader.views._has_marker = counted
     reader.exists(f"{bucket}/plain/date=1/deep/x")
-    assert sorted(probes) == [bucket, f"{bucket}/plain"], "segments with = and below are never looked at"
+    looked_at = [bucket, f"{bucket}/plain", f"{bucket}/plain/date=1/deep"]
+    assert sorted(probes) == looked_at, "segments with = are never looked at, nor what is a file"
     reader.exists(f"{bucket}/plain/date=2/x")
-    assert len(probes) == 2
+    assert len(probes) == 3
     now[0] = 31
     reader.exists(f"{bucket}/plain/date=2/x")
-    assert len(probes) == 4
+    assert len(probes) == 5
 
 
 def test_who_writes_many_at_once_looks_once(make_fs, bucket):

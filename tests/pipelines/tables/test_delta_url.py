@@ -8,6 +8,7 @@ import pytest
 from deltalake import write_deltalake
 
 from tests.pipelines.foreign import write_hive
+from tierlake.connector.errors import TableWriteRefused
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import UnsupportedByTable
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -21,7 +22,7 @@ ALIASES = {
     'q"<[^|{`&:;@~*': "q",
 }
 """Names, and what a URL that is not encoded, or is decoded once too often, would make of them."""
-REFUSED = ["u#x", "u?x", "t%41", "a%2Fb", "a\\b", "a//b"]
+REFUSED = ["u=x", "env=prod/u=x", "u#x", "u?x", "t%41", "a%2Fb", "a\\b", "a//b"]
 
 
 @pytest.mark.parametrize("table_format", ["delta", "parquet"])
@@ -51,6 +52,18 @@ def test_a_name_that_no_url_spells_is_refused_before_anything_is_written(name, m
         Dataset.create(DatasetSpec(uri=f"lake://{bucket}/{name}", columns={"v": "int64"}), fs=fs)
     assert "choose a name" in str(refused.value.hint)
     assert fs.find(bucket) == []
+
+
+def test_below_a_folder_that_looks_like_a_partition_a_table_is_read_as_committed(make_bucket, fs):
+    root = f"{make_bucket()}/env=prod/flights"
+    dataset = Dataset.create(DatasetSpec(uri=f"lake://{root}", columns={"v": "int64"}), fs=fs)
+    for _ in range(2):  # replaced once
+        dataset.ingest(pa.table({"v": [1]}), mode="replace")
+    assert pd.read_parquet(root, filesystem=fs)["v"].tolist() == [1]
+    with pytest.raises(TableWriteRefused, match="env=prod/flights is a table"):
+        fs.pipe_file(f"{root}/part-0.parquet", b"")
+    with pytest.raises(TableWriteRefused, match="env=prod/flights is a table"):
+        fs.rm(root, recursive=True)
 
 
 def test_a_prefix_of_such_a_name_is_read_and_not_adopted(make_bucket, fs, server):
