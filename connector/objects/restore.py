@@ -62,6 +62,16 @@ async def restore_status(store: Store, path: str) -> RestoreStatus:
     return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
 
 
+def check_request(days: int, speed: str) -> None:
+    """Refuse a restore that no server can be asked for.
+
+    Raises:
+        InvalidSetting: `days` or `speed` is invalid.
+    """
+    if days < 1 or speed not in _SPEEDS:
+        raise InvalidSetting(f"restore takes days >= 1 and a speed of {', '.join(_SPEEDS)}")
+
+
 async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreStatus:
     """Request a readable copy of an archived object; a second request changes nothing.
 
@@ -79,8 +89,7 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
         InvalidSetting: `days` or `speed` is invalid.
         ObjectNotFound: There is no such object.
     """
-    if days < 1 or speed not in _SPEEDS:
-        raise InvalidSetting(f"restore takes days >= 1 and a speed of {', '.join(_SPEEDS)}")
+    check_request(days, speed)
     profile = await store.profile()
     if not profile.restore:
         raise UnsupportedByServer(profile.name, "restoring", "a plain read: nothing is archived there")

@@ -13,7 +13,6 @@ from tierlake.pipelines.runtime.progress import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeVar
 
     import pyarrow.compute as pc
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import WriteSpec
     from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
-
-    T = TypeVar("T")
-    R = TypeVar("R")
 
 __all__ = ["Crew", "Group"]
 

@@ -103,7 +103,7 @@ class History(Shown, Columns, list[HistoryEntry]):
         return pa.table({name: [getattr(entry, name) for entry in self] for name in schema.names}, schema=schema)
 
     def __str__(self) -> str:
-        return self._table().text()
+        return self._table().text() if self else self._summary()
 
     def _summary(self) -> str:
         if not self:
@@ -138,7 +138,7 @@ def _partitions(entry: HistoryEntry) -> str:
     if not entry.keys:
         return formatting.count(entry.partitions)
     named = ", ".join(entry.keys[:_KEYS_SHOWN])
-    more = len(entry.keys) - _KEYS_SHOWN
+    more = max(entry.partitions or 0, len(entry.keys)) - len(entry.keys[:_KEYS_SHOWN])
     return f"{named} and {more:,} more" if more > 0 else named
 
 

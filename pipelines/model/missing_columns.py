@@ -40,7 +40,7 @@ def missing_hint(name: str, names: Sequence[str]) -> str:
             f"the columns look separated by '{said}': say --delimiter '{said}', or in the spec "
             f"text: {{delimiter: \"{said}\"}} (pandas: sep='{said}')"
         )
-    if any(map(is_value, names)):
+    if names and is_value(names[0]):  # of a pivoted frame all but the first are
         return f"its first line looks like a row: name its columns in the spec, as text: {{header: [{name}, ...]}}"
     near = nearest(name, names)
     listed = f"it has: {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN))
@@ -48,9 +48,9 @@ def missing_hint(name: str, names: Sequence[str]) -> str:
 
 
 def _mark_within(name: str, names: Sequence[str]) -> str | None:
-    """The mark that separates the column from others within one of the names."""
-    for one in names:
-        for mark in _MARKS:
-            if mark in one and name in (part.strip(" \"'") for part in one.split(mark)):
-                return mark
+    """The mark that separates columns within each of the names, and the column from others within one of them."""
+    for mark in _MARKS:
+        parts = [one.split(mark) for one in names]
+        if all(len(some) > 1 for some in parts) and any(name in (part.strip(" \"'") for part in one) for one in parts):
+            return mark
     return None

@@ -7,9 +7,10 @@ A key is written as `ls` prints it. Each of its values may also be a range or a 
     date=2013-01*                            a pattern: `*` any text, `?` one character, `[a-c]` one of these
     date=2013-01-01..2013-01-31/origin=JFK   a column each; a column that is left out may have any value
 
-A range compares values, not texts: numbers as numbers, windows of time by their time, so that `hour=2013-11-03T00..`
-knows the two hours of the autumn night. An end of a range of time may be wider than the partitions: `2013-01..2013-02`
-is each day of the two months. Null is in no range; `..` is every value but null, and `*` every value.
+A range compares values in the type of their column: numbers as numbers, windows of time by their time, so that
+`hour=2013-11-03T00..` knows the two hours of the autumn night. An end of a range of time may be wider than the
+partitions: `2013-01..2013-02` is each day of the two months. Numbers in a column of text, of which 10 lies before 9,
+have no ranges. Null is in no range; `..` is every value but null, and `*` every value.
 
 Values that hold `..`, `*`, `?` or `[` stay reachable: where a partition has just that value, it is meant, and neither
 range nor pattern; and what is percent-encoded, as `ls` prints `*` (`%2A`), is always literal (`..` is `%2E%2E`).
@@ -304,6 +305,7 @@ def _matching(column: str, text: str, order: _Order, values: Collection[str]) ->
     if _TO not in text:
         like = re.compile(translate("".join(map(_literal, _ENCODED.split(text)))))
         return {one for one in values if like.match(one)}
+    _check_digits(f"{column}={text}", order, values)
     low, high = _ends(f"{column}={text}", order)
     if low is None and high is None:
         return {one for one in values if one}
@@ -333,6 +335,23 @@ def _ends(text: str, order: _Order) -> tuple[_Place | None, _Place | None]:
         message = f"{text}: the range ends before it begins"
         raise SpecError(message, hint=f"write {order.column}={ends[1]}{_TO}{ends[0]}")
     return low, high
+
+
+def _check_digits(text: str, order: _Order, values: Collection[str]) -> None:
+    """Refuse a range of numbers in a column of text, in which 10 lies before 9."""
+    import pyarrow.types as pat
+
+    if (
+        order.time is not None
+        or order.kind is None
+        or not (pat.is_string(order.kind) or pat.is_large_string(order.kind))
+    ):
+        return
+    ends = [unescape_value(end) for end in text.partition("=")[2].split(_TO)]
+    lengths = {len(value) for value in (*ends, *values) if value.isdecimal()}
+    if any(map(str.isdecimal, ends)) and len(lengths) > 1:
+        message = f"{text}: {order.column} is text, in which 10 lies before 9"
+        raise SpecError(message, hint=f"name the partitions, or declare {order.column} as int64 in a dataset's columns")
 
 
 def _window_place(value: str, time: TimePartition, *, may_be_wider: bool = False) -> tuple[datetime, datetime] | None:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tierlake.connector.objects.restore import check_request
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
@@ -129,7 +130,9 @@ def restore_many(
 
     Raises:
         UnknownPartition: The table does not have one of them.
+        InvalidSetting: `days` or `speed` is invalid.
     """
+    check_request(days, speed)
     snapshot = handle.table.snapshot()
     parts = placed(handle, snapshot, keys)
     absent = next((key for key in keys if key not in parts), None)

@@ -215,13 +215,11 @@ def _pandas(frame: Any, known: pa.Schema | None) -> RowStream:
         if not isinstance(name, str):
             raise SourceError(
                 f"the pandas frame has a column {name!r}, which is no text",
-                hint="rename it: `frame.columns = frame.columns.astype(str)`",
+                hint=_AS_TEXT,
             )
     if not pairs:
         raise SourceError("the pandas frame has no columns", hint="ingest one with columns, if without a row")
-    check_names(
-        "the pandas frame", [name for name, _ in pairs], hint="rename the columns before: `frame.columns = [...]`"
-    )
+    check_names("the pandas frame", [name for name, _ in pairs], hint=_RENAME)
     wrong: dict[int, Unfit] = {}
     arrays = [_pandas_column(name, values, known, wrong) for name, values in pairs]
     table = pa.table(arrays, names=[name for name, _ in pairs])

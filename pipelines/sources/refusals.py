@@ -76,12 +76,12 @@ def unreadable(path: str, error: Exception, file: OpenFile | None = None) -> Sou
             request_id=error.request_id,
             server_code=error.server_code,
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) and error.filename is not None:  # the operating system's, not a store's
         return SourceError(f"cannot read {shown}: it may not be read", hint=f"chmod u+r {shown}, or ask its owner")
     cause = cause_in(error) if isinstance(error, (OSError, *TRANSPORT_ERRORS)) else None
     if cause is not None:
         return SourceError(f"cannot read {shown}: {cause}", hint="check the address, and whether its server runs")
-    if isinstance(error, TRANSPORT_ERRORS):
+    if isinstance(error, (PermissionError, *TRANSPORT_ERRORS)):
         return SourceError(f"cannot read {shown}: {_said(error)}", hint=_credentials_hint(path, file))
     if isinstance(error, EOFError) or "Truncated compressed" in str(error):
         hint = "it may have been copied while it was written: copy it again"

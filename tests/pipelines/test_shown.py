@@ -6,7 +6,7 @@ from tests.pipelines.pages import page_of, text_in
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, rows
 from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines.dataset import Dataset
-from tierlake.pipelines.metastore.history import HistoryEntry
+from tierlake.pipelines.metastore.history import History, HistoryEntry
 
 FIRST = f"date={DAYS[0]}"
 
@@ -104,3 +104,11 @@ def test_a_hostile_partition_value_is_text(fs: LakeFileSystem, bucket: str) -> N
     assert page_of(catalog).rows[1][0] == str(catalog[0].key)
     assert "<script>" not in dataset.history()._repr_html_()
     assert "<script>" not in dataset.explain(catalog[0].key)._repr_html_()
+
+
+def test_a_history_counts_the_partitions_that_it_does_not_name() -> None:
+    entry = HistoryEntry(
+        at=AS_OF, operation="ingest", version=2, partitions=40, keys=("n=1",), rows=40, bytes=9, reason=None, run=None
+    )
+    assert "n=1 and 39 more" in str(History([entry]))
+    assert str(History()) == "no events"

@@ -10,7 +10,9 @@ from tierlake.pipelines.model.missing_columns import is_value, missing_hint
     [
         (["at;city;fare"], "separated by ';': say --delimiter ';', or in the spec text: {delimiter: \";\"}"),
         (["city\tat"], "separated by '\\t': say --delimiter '\\t'"),
-        (["x", "city|at"], "separated by '|'"),
+        (["x|y", "city|at"], "separated by '|'"),
+        (["x", "city:at"], "it has: x, city:at"),
+        (["v", "2012", "2013"], "it has: v, 2012, 2013"),
         (["at,city"], "separated by ','"),
         (['"at"^"city"'], "separated by '^'"),
         (["AT", "city"], "it has 'AT': rename that to 'at'"),

@@ -109,6 +109,21 @@ def test_a_partition_called_like_the_pattern_is_meant_however_it_is_encoded() ->
         assert list(map(str, KeyText.parse(text).among(a_spec("k", every=None), None, keys))) == ["k=%5B%2A"]
 
 
+@pytest.mark.parametrize("text", ["n=1..3", "n=2..10", "n=9..", "..3"])
+def test_a_range_of_numbers_in_a_column_of_text_is_refused(text: str) -> None:
+    spec, schema = a_spec("n", every=None), pa.schema([("n", pa.string())])
+    keys = keys_of("n", ["1", "2", "3", "10", "25"])
+    with pytest.raises(SpecError, match="10 lies before 9") as refused:
+        KeyText.parse(f"n={text.removeprefix('n=')}").among(spec, schema, keys)
+    assert "int64" in str(refused.value.hint)
+
+
+def test_a_range_of_texts_of_equal_length_is_that_of_their_numbers() -> None:
+    spec, schema = a_spec("month", every=None), pa.schema([("month", pa.string())])
+    keys = keys_of("month", ["01", "02", "10", "JAN"])
+    assert KeyText.parse("month=02..12").among(spec, schema, keys) == keys[1:3]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 8), st.integers(0, 8))
 def test_the_two_hours_of_the_autumn_night_have_their_order(first: int, last: int) -> None:

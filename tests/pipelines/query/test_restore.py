@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.objects.restore import RestoreStatus
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.cli.app import cli
@@ -42,6 +43,13 @@ def test_what_is_archived_is_named_with_the_way_out(trips_dataset):
     assert trips_dataset.explain(FROZEN, as_of="2013-01-10").archived_files == 1
     frozen = {PartitionKey.parse(FROZEN): "archived"}
     assert trips_dataset.waiting_for() == trips_dataset.waiting_for([FROZEN, "date=2013-01-01"]) == frozen
+
+
+@pytest.mark.parametrize("request_", [{"days": 0}, {"speed": "warp"}])
+@pytest.mark.parametrize("key", [FROZEN, "date=2013-01-01"])
+def test_what_no_server_can_be_asked_for_is_refused_though_nothing_is_archived(trips_dataset, key, request_):
+    with pytest.raises(InvalidSetting, match="days >= 1 and a speed of expedited, standard, bulk"):
+        trips_dataset.restore(key, dry_run=True, **request_)
 
 
 @pytest.mark.slow

@@ -93,6 +93,13 @@ def test_permission_is_told(tmp_path):
     assert error.hint == "chmod u+r trips.csv, or ask its owner"
 
 
+def test_a_store_that_denies_is_no_matter_of_file_modes():
+    error = unreadable("bucket/trips.csv", PermissionError("Access Denied"))
+    assert_readable(error)
+    assert error.message == "cannot read bucket/trips.csv: Access Denied"
+    assert "credentials" in error.hint
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says", "hint"),
     [
