@@ -1,5 +1,7 @@
 """What each verb returns is a line in a `repr` and a small page in a notebook, on a real table."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.pipelines.pages import page_of, text_in
@@ -108,7 +110,15 @@ def test_a_hostile_partition_value_is_text(fs: LakeFileSystem, bucket: str) -> N
 
 def test_a_history_counts_the_partitions_that_it_does_not_name() -> None:
     entry = HistoryEntry(
-        at=AS_OF, operation="ingest", version=2, partitions=40, keys=("n=1",), rows=40, bytes=9, reason=None, run=None
+        at=datetime(2013, 7, 1, tzinfo=UTC),
+        operation="ingest",
+        version=2,
+        partitions=40,
+        keys=("n=1",),
+        rows=40,
+        bytes=9,
+        reason=None,
+        run=None,
     )
     assert "n=1 and 39 more" in str(History([entry]))
     assert str(History()) == "no events"
