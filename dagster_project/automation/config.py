@@ -54,7 +54,7 @@ class UndoConfig(dg.Config):
     """What to bring back."""
 
     partitions: list[str] = Field(default=[], description=f"{_KEYS}A range brings back what has expired in it.")
-    partition: str | None = Field(default=None, description="One partition, where `partitions` names none.")
+    partition: str | None = Field(default=None, description="One more partition, beside `partitions`.")
     dry_run: bool = Field(default=False, description=_DRY_RUN)
 
 

@@ -168,8 +168,9 @@ def _due(retention: Retention, as_of: date | None) -> list[PartitionKey]:
 
 
 def _named(context: dg.OpExecutionContext, partitions: Sequence[str]) -> list[str]:
-    """The partitions of a run's configuration, and those that were selected for the run."""
-    return [*partitions, *(context.partition_keys if context.has_partition_key else ())]
+    """The partitions of a run's configuration, and the one or the range that was selected for the run."""
+    is_selected = context.has_partition_key or context.has_partition_key_range
+    return [*partitions, *(context.partition_keys if is_selected else ())]
 
 
 def _parsed(text: str) -> str | PartitionKey:

@@ -72,10 +72,14 @@ class Project:
         for key in keys:
             assert self.run("job", key).success
 
-    def materialize_days(self, first: str, last: str) -> None:
+    def run_days(self, verb: str, first: str, last: str, **config: Any) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        job = self.defs.resolve_job_def("visits_job")
-        assert job.execute_in_process(instance=self.instance, tags=tags).success
+        job = self.defs.resolve_job_def(f"visits_{verb}")
+        given = {"ops": {f"visits_{verb}_op": {"config": config}}} if config else None
+        return job.execute_in_process(run_config=given, instance=self.instance, tags=tags, raise_on_error=False)
+
+    def materialize_days(self, first: str, last: str) -> None:
+        assert self.run_days("job", first, last).success
 
     def shown(self) -> set[str]:
         """By Dagster's events and its status, which agree, and by the table."""
@@ -117,6 +121,19 @@ def test_a_range_is_moved_expires_and_comes_back(instance: dg.DagsterInstance, l
     assert project.shown() == set()
     assert project.run("undo_expiry", OLD[1], partitions=["2013-01-01"]).success
     assert project.shown() == set(OLD[:2])
+
+
+def test_a_range_that_is_selected_for_a_run_is_all_that_it_touches(
+    instance: dg.DagsterInstance, lake: LakeResource
+) -> None:
+    project = Project(instance, lake)
+    project.materialize_days(OLD[0], OLD[2])
+    assert project.run_days("tiering", OLD[0], OLD[1], as_of=MARCH).success
+    assert [key for key, own in project.classes().items() if own == "STANDARD"] == [OLD[2]]
+    assert project.run_days("expiry", OLD[0], OLD[1]).success
+    assert project.shown() == {OLD[2]}
+    assert project.run_days("undo_expiry", OLD[1], OLD[1]).success
+    assert project.shown() == set(OLD[1:3])
 
 
 @pytest.mark.slow
