@@ -76,7 +76,7 @@ def index_of_pip():
 
 @pytest.mark.slow
 def test_in_an_empty_environment_the_readmes_first_example_runs_with_the_extras_that_it_names(wheel, tmp_path):
-    (extras,) = re.findall(r"^\$ pip install 'tierlake(\[[\w,]+\])'", README, re.MULTILINE)
+    (extras,) = re.findall(r"^\$ pip install '\.(\[[\w,]+\])'", README, re.MULTILINE)
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False, symlinks=True)
     programs = environment / "bin"
