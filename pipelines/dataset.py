@@ -365,11 +365,11 @@ class Dataset:
 
         Args:
             version: An older version of a Delta table, or an instant: the version that was the newest then.
-            keys: Only these partitions, as far as the table has them; a range or a pattern must match.
+            keys: Only these partitions, as far as that version has them; a range or a pattern must match.
         """
         from tierlake.pipelines.query.read import scan
 
-        return scan(self._handle, version, self._some(keys))
+        return scan(self._handle, version, self._some(keys, version))
 
     def read(
         self,
@@ -383,7 +383,7 @@ class Dataset:
         """Rows in memory; see `tierlake.pipelines.query.read.read`."""
         from tierlake.pipelines.query.read import read
 
-        return read(self._handle, columns, where, version, wait, self._some(keys))
+        return read(self._handle, columns, where, version, wait, self._some(keys, version))
 
     def to_pandas(
         self,
@@ -435,12 +435,12 @@ class Dataset:
         where: Where | None = None,
         version: Version = None,
         *,
-        keys: Iterable[str | PartitionKey] | None = None,
+        keys: Keys | None = None,
     ) -> dd.DataFrame:
         """Rows as a lazy Dask frame, read when it is computed; see `tierlake.pipelines.query.dask_frames.to_dask`."""
         from tierlake.pipelines.query.dask_frames import to_dask
 
-        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, _parsed(keys))
+        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, self._some(keys, version))
         return frame
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -998,13 +998,16 @@ class Dataset:
             raise SpecError(f"{key} may name several partitions", hint=f"Dataset.{plural} takes ranges and patterns")
         return named
 
-    def _some(self, keys: Keys | None) -> tuple[PartitionKey, ...] | None:
-        """The partitions of an argument: exact keys as they are, others as the table has them; None is all."""
+    def _some(self, keys: Keys | None, version: Version = None) -> tuple[PartitionKey, ...] | None:
+        """The partitions of an argument: exact keys as they are, others as that version has them; None is all."""
+        from tierlake.pipelines.query.read import snapshot_at
+        from tierlake.pipelines.tables.requested_keys import select
+
         if keys is None or (not isinstance(keys, str | PartitionKey | Selection) and not (keys := tuple(keys))):
             return None if keys is None else ()
         selection = Selection.of(keys)
         exact = selection.exact(self.spec)
-        return self.select(selection) if exact is None else exact
+        return exact if exact is not None else select(self.spec, snapshot_at(self._handle, version), selection)
 
     def _instant(self, value: datetime | date | str | None) -> datetime:
         time = self._handle.spec.partition.time
