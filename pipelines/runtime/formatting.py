@@ -190,7 +190,7 @@ def _lines(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool])
     return [
         _GAP.join(
             padded(cell, width, right=right) for cell, width, right in zip(line, widths, is_number, strict=True)
-        ).rstrip()
+        ).rstrip(" ")
         for line in itertools.zip_longest(*parts, fillvalue="")
     ]
 

@@ -1,4 +1,4 @@
-"""Every reader takes partitions alike: ranges, patterns, one string, keys, an iterator; now, and at an older version."""
+"""Every reader takes partitions alike: ranges, patterns, one string, keys, iterators; now, and at an older version."""
 
 from __future__ import annotations
 
