@@ -816,18 +816,19 @@ class Dataset:
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
             return UndoResults(undo_run(self._handle, run, dry_run=dry_run, run_id=run_id))
-        one = Selection.of(key).exact(self.spec)
+        chosen = Selection.named(key)
+        one = chosen.exact(self.spec)
         if one is not None and len(one) == 1:
             return UndoResults([undo(self._handle, one[0], dry_run=dry_run, run_id=run_id)])
-        summary = self.undo_many(key, dry_run=dry_run, run_id=run_id)
+        summary = self.undo_many(chosen, dry_run=dry_run, run_id=run_id)
         summary.raise_failures()
         return UndoResults(summary.results)
 
-    def undo_many(self, keys: Keys | None, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
+    def undo_many(self, keys: Keys, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
         """The same of several partitions, with those that cannot come back; see `lifecycle.undo_selected`."""
         from tierlake.pipelines.lifecycle.undo_selected import undo_selected
 
-        return undo_selected(self._handle, Selection.of(keys), dry_run=dry_run, run_id=run_id)
+        return undo_selected(self._handle, Selection.named(keys), dry_run=dry_run, run_id=run_id)
 
     def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> Undoables:
         """The partitions that can be brought back, and until when; a tuple of `Undoable`.
@@ -920,7 +921,7 @@ class Dataset:
         """The same of several partitions, each with its result: `pipelines.query.restore.restore_many`."""
         from tierlake.pipelines.query.restore import restore_many
 
-        return restore_many(self._handle, self.select(keys), days=days, speed=speed, dry_run=dry_run)
+        return restore_many(self._handle, self.select(Selection.named(keys)), days=days, speed=speed, dry_run=dry_run)
 
     def waiting_for(self, keys: Keys | None = None) -> dict[PartitionKey, Waiting]:
         """The partitions that need a restore before they can be read; see `pipelines.query.restore.waiting_for`."""

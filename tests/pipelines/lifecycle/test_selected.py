@@ -49,7 +49,7 @@ def test_one_undo_brings_a_month_back_and_again_changes_nothing(dataset: Dataset
     assert days_in(dataset) == dict.fromkeys(JANUARY, 3)
     assert dataset.verify().ok
     undos = [entry for entry in dataset.history() if entry.operation == "undo"]
-    assert [sorted(entry.keys) for entry in undos] == [keys(JANUARY)], "one act for all of them"
+    assert [list(entry.keys) for entry in undos] == [keys(JANUARY)], "one act for all of them"
     again = dataset.undo_many("date=2013-01*")
     assert (again.changed, again.ok, len(again.results)) == ((), True, len(JANUARY))
     assert str(again).startswith("nothing changed")
@@ -96,6 +96,38 @@ def test_what_left_too_long_ago_is_counted_or_refused(dataset: Dataset) -> None:
     assert refused.failed.keys() == set(keys(JANUARY[:2]))
     with pytest.raises(PolicyRefused, match="grace of date=2013-01-01 ended"):
         dataset.undo("date=2013-01-01")
+
+
+def test_what_acts_wants_its_partitions_named(dataset: Dataset) -> None:
+    acts = {
+        "hold": lambda chosen: dataset.hold(chosen, reason="x"),
+        "hold_many": lambda chosen: dataset.hold_many(chosen, reason="x"),
+        "release": dataset.release,
+        "release_many": dataset.release_many,
+        "retain": lambda chosen: dataset.retain(chosen, until="2020-01-01"),
+        "retain_many": lambda chosen: dataset.retain_many(chosen, until="2020-01-01"),
+        "restore_many": dataset.restore_many,
+        "undo_many": dataset.undo_many,
+    }
+    dataset.hold("date=2013-03-01", reason="audit")
+    for act in acts.values():
+        for nothing in (None, [], iter(())):
+            with pytest.raises(SpecError, match=r"no partition is named.*`Selection\(\)` is all of them"):
+                act(nothing)
+    with pytest.raises(SpecError, match="undo takes a partition"):
+        dataset.undo()
+    assert [part.held for part in dataset.partitions()] == [*[None] * len(JANUARY), "held: audit", None]
+    assert dataset.release(Selection()), "all, if that is said"
+
+
+def test_keys_of_an_undo_may_be_an_iterator_and_are_written_in_their_order(dataset: Dataset) -> None:
+    dataset.plan_expiry(LATER).apply().raise_failures()
+    several = [JANUARY[number] for number in (4, 1, 7, 0, 3)]
+    rehearsed = dataset.undo((f"date={day}" for day in several), dry_run=True)
+    results = dataset.undo(f"date={day}" for day in several)
+    assert [one.key for one in rehearsed] == [one.key for one in results] == keys(sorted(several))
+    (undo,) = (entry for entry in dataset.history() if entry.operation == "undo")
+    assert list(undo.keys) == keys(sorted(several))
 
 
 def test_an_empty_match_names_the_nearest_keys(dataset: Dataset) -> None:
