@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import fsspec
@@ -13,9 +14,11 @@ from tests.pipelines.samples import Offset, daily_spec, days_in, meddled, rows
 from tierlake.connector.errors import AccessDenied
 from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines import Selection
+from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import PartialFailure, PolicyRefused, SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.undo_selected import undo_selected
+from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.tables.plain_objects import PlainObjects
@@ -118,6 +121,22 @@ def test_what_acts_wants_its_partitions_named(dataset: Dataset) -> None:
         dataset.undo()
     assert [part.held for part in dataset.partitions()] == [*[None] * len(JANUARY), "held: audit", None]
     assert dataset.release(Selection()), "all, if that is said"
+
+
+def test_a_grace_that_ends_while_it_is_held_is_listed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.plan_expiry(LATER, keys="date=2013-01-01").apply().raise_failures()
+    clock, write = dataset._handle.clock, DocumentStore.update
+
+    def late(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> DatasetDocument:
+        written = write(store, change)
+        clock.ahead = timedelta(days=8)
+        return written
+
+    monkeypatch.setattr(DocumentStore, "update", late)
+    changes = dataset.hold_many(["date=2013-01-01", "date=2013-03-01"], reason="audit")
+    assert (changes.failed.keys(), changes.changed) == ({"date=2013-01-01"}, ("date=2013-03-01",))
+    assert exit_code_of(changes.codes, done=len(changes.changed)) is ExitCode.PARTIAL
+    assert dataset._handle.document.read().holds.keys() == {"date=2013-03-01"}
 
 
 def test_keys_of_an_undo_may_be_an_iterator_and_are_written_in_their_order(dataset: Dataset) -> None:
