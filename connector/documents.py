@@ -12,7 +12,17 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["UnreadableDocument", "json_document", "json_list", "json_object", "yaml_document", "yaml_lines"]
+from tierlake.connector.redact import printable
+
+__all__ = [
+    "UnreadableDocument",
+    "json_document",
+    "json_list",
+    "json_object",
+    "yaml_document",
+    "yaml_lines",
+    "yaml_text",
+]
 
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -101,6 +111,34 @@ def yaml_document(data: str | bytes) -> Any:
     if _count(value, {}) > _VALUES_MAX:
         raise UnreadableDocument(f"its aliases stand for more than {_VALUES_MAX} values")
     return value
+
+
+def yaml_text(value: Any, **options: Any) -> str:
+    """A value as YAML, fields in their order, which stays what it is where a terminal's control characters are escaped.
+
+    Args:
+        value: Of plain types.
+        options: More of `yaml.dump`, such as `width`.
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text with control characters or bidi marks in double quotes, where YAML itself escapes them."""
+
+    def analyze_scalar(self, scalar: str) -> Any:
+        analysis = super().analyze_scalar(scalar)
+        if printable(scalar) != scalar:
+            analysis.allow_flow_plain = analysis.allow_block_plain = False
+            analysis.allow_single_quoted = analysis.allow_block = False
+        return analysis
+
+    def write_double_quoted(self, text: str, split: bool = True) -> None:  # noqa: FBT001, FBT002 - PyYAML's
+        usual = self.allow_unicode
+        self.allow_unicode = usual and printable(text) == text
+        super().write_double_quoted(text, split)
+        self.allow_unicode = usual
 
 
 def yaml_lines(data: str | bytes) -> dict[tuple[str, ...], int]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIXES = ("TIERLAKE_", "AWS_")
 DEFAULT_REGION = "us-east-1"
-_AWS_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+AWS_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
 _ENDPOINT_VARIABLES = ("TIERLAKE_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FINGERPRINT_KEY = secrets.token_bytes(16)
 _CREDENTIALS = ("key", "secret", "token")
@@ -270,7 +270,7 @@ def environment_token(environ: Mapping[str, str] = os.environ) -> str:
 def aws_files_token(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Any, ...], ...]:
     """What tells the AWS configuration files from what they were: others rewrite them, with new credentials."""
     token: list[tuple[Any, ...]] = []
-    for variable, usual in _AWS_FILES.items():
+    for variable, usual in AWS_FILES.items():
         path = environ.get(variable) or usual
         try:
             found = Path(path).expanduser().stat()

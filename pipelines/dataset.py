@@ -365,11 +365,11 @@ class Dataset:
 
         Args:
             version: An older version of a Delta table, or an instant: the version that was the newest then.
-            keys: Only these partitions, as far as the table has them; a range or a pattern must match.
+            keys: Only these partitions, as far as that version has them; a range or a pattern must match.
         """
         from tierlake.pipelines.query.read import scan
 
-        return scan(self._handle, version, self._some(keys))
+        return scan(self._handle, version, self._some(keys, version))
 
     def read(
         self,
@@ -383,7 +383,7 @@ class Dataset:
         """Rows in memory; see `tierlake.pipelines.query.read.read`."""
         from tierlake.pipelines.query.read import read
 
-        return read(self._handle, columns, where, version, wait, self._some(keys))
+        return read(self._handle, columns, where, version, wait, self._some(keys, version))
 
     def to_pandas(
         self,
@@ -435,12 +435,12 @@ class Dataset:
         where: Where | None = None,
         version: Version = None,
         *,
-        keys: Iterable[str | PartitionKey] | None = None,
+        keys: Keys | None = None,
     ) -> dd.DataFrame:
         """Rows as a lazy Dask frame, read when it is computed; see `tierlake.pipelines.query.dask_frames.to_dask`."""
         from tierlake.pipelines.query.dask_frames import to_dask
 
-        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, _parsed(keys))
+        frame: dd.DataFrame = to_dask(self._handle, columns, where, version, self._some(keys, version))
         return frame
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -816,18 +816,19 @@ class Dataset:
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
             return UndoResults(undo_run(self._handle, run, dry_run=dry_run, run_id=run_id))
-        one = Selection.of(key).exact(self.spec)
+        chosen = Selection.named(key)
+        one = chosen.exact(self.spec)
         if one is not None and len(one) == 1:
             return UndoResults([undo(self._handle, one[0], dry_run=dry_run, run_id=run_id)])
-        summary = self.undo_many(key, dry_run=dry_run, run_id=run_id)
+        summary = self.undo_many(chosen, dry_run=dry_run, run_id=run_id)
         summary.raise_failures()
         return UndoResults(summary.results)
 
-    def undo_many(self, keys: Keys | None, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
+    def undo_many(self, keys: Keys, *, dry_run: bool = False, run_id: str | None = None) -> UndoSummary:
         """The same of several partitions, with those that cannot come back; see `lifecycle.undo_selected`."""
         from tierlake.pipelines.lifecycle.undo_selected import undo_selected
 
-        return undo_selected(self._handle, Selection.of(keys), dry_run=dry_run, run_id=run_id)
+        return undo_selected(self._handle, Selection.named(keys), dry_run=dry_run, run_id=run_id)
 
     def undoable(self, keys: Keys | None = None, *, classes: bool = False) -> Undoables:
         """The partitions that can be brought back, and until when; a tuple of `Undoable`.
@@ -920,7 +921,7 @@ class Dataset:
         """The same of several partitions, each with its result: `pipelines.query.restore.restore_many`."""
         from tierlake.pipelines.query.restore import restore_many
 
-        return restore_many(self._handle, self.select(keys), days=days, speed=speed, dry_run=dry_run)
+        return restore_many(self._handle, self.select(Selection.named(keys)), days=days, speed=speed, dry_run=dry_run)
 
     def waiting_for(self, keys: Keys | None = None) -> dict[PartitionKey, Waiting]:
         """The partitions that need a restore before they can be read; see `pipelines.query.restore.waiting_for`."""
@@ -998,13 +999,16 @@ class Dataset:
             raise SpecError(f"{key} may name several partitions", hint=f"Dataset.{plural} takes ranges and patterns")
         return named
 
-    def _some(self, keys: Keys | None) -> tuple[PartitionKey, ...] | None:
-        """The partitions of an argument: exact keys as they are, others as the table has them; None is all."""
+    def _some(self, keys: Keys | None, version: Version = None) -> tuple[PartitionKey, ...] | None:
+        """The partitions of an argument: exact keys as they are, others as that version has them; None is all."""
+        from tierlake.pipelines.query.read import snapshot_at
+        from tierlake.pipelines.tables.requested_keys import select
+
         if keys is None or (not isinstance(keys, str | PartitionKey | Selection) and not (keys := tuple(keys))):
             return None if keys is None else ()
         selection = Selection.of(keys)
         exact = selection.exact(self.spec)
-        return self.select(selection) if exact is None else exact
+        return exact if exact is not None else select(self.spec, snapshot_at(self._handle, version), selection)
 
     def _instant(self, value: datetime | date | str | None) -> datetime:
         time = self._handle.spec.partition.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ from botocore import exceptions as boto
 
 from tierlake.connector.errors import BadCredentials
 from tierlake.connector.redact import one_line
+from tierlake.connector.settings import AWS_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CREDENTIALS_HINT", "FAILURES", "chain_in_words", "no_credentials"]
 
 CREDENTIALS_HINT: Final = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
+_RUN_IT: Final = "Run by hand what `credential_process` names in ~/.aws/config: it has to print credentials as JSON"
 _HINTS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     (
         (boto.ProfileNotFound,),
@@ -34,16 +37,18 @@ _HINTS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
         "Sign in: `aws sso login`, with --profile where AWS_PROFILE is not set",
     ),
     (
-        (boto.CredentialRetrievalError, OSError),
-        "Run by hand what `credential_process` names in ~/.aws/config: it has to print credentials as JSON",
+        (boto.CredentialRetrievalError,),
+        _RUN_IT,
     ),
     (
         (boto.NoCredentialsError,),
         "Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE; in Python pass key= and secret=",
     ),
 )
-FAILURES: Final = tuple(kind for kinds, _ in _HINTS for kind in kinds if kind is not OSError)
+FAILURES: Final = tuple(kind for kinds, _ in _HINTS for kind in kinds)
 """Botocore's errors for credentials that cannot be had."""
+_FILES: Final = {**AWS_FILES, "AWS_WEB_IDENTITY_TOKEN_FILE": ""}
+"""The variables that name the chain's files, with the usual names."""
 
 
 @contextmanager
@@ -67,11 +72,27 @@ def no_credentials(error: Exception, **context: Any) -> BadCredentials:
     """The error for credentials that cannot be had.
 
     Args:
-        error: Botocore's error, or that of a program that it cannot run.
+        error: Botocore's error, or that of a program that it cannot run, or of a file.
         **context: Further fields of the error.
     """
     text = one_line(str(error)).rstrip(" .:")
-    if isinstance(error, OSError):
-        text = f"the AWS chain cannot run {error.filename}: {error.strerror}"
     hint = next((hint for kinds, hint in _HINTS if isinstance(error, kinds)), CREDENTIALS_HINT)
+    if unread := _unread(error):
+        text, hint = unread
+    elif isinstance(error, OSError) and error.filename is not None:
+        text, hint = f"the AWS chain cannot run {error.filename}: {error.strerror}", _RUN_IT
     return BadCredentials(f"No usable credentials: {text}", hint=hint, **context)
+
+
+def _unread(error: Exception) -> tuple[str, str] | None:
+    """That a file of the chain cannot be read, and what to do; botocore takes one that it may not read as empty."""
+    named = error.filename if isinstance(error, OSError) else None
+    for variable, usual in _FILES.items():
+        path = os.environ.get(variable) or usual
+        if not path:
+            continue
+        full = os.path.expanduser(path)  # noqa: PTH111 - a `Path` wants a home
+        if named == full or (os.access(full, os.F_OK) and not os.access(full, os.R_OK)):
+            why = error.strerror if isinstance(error, OSError) and named == full else "it may not be read"
+            return f"the AWS chain cannot read {full}: {why}", f"Make it readable, or name another file in {variable}"
+    return None

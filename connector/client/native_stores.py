@@ -148,7 +148,10 @@ class NativeStores:
             place = self._place(kind.bucket, client)
             if place is None:
                 return None
-            store = self._kept[kind] = self._made(kind, client, **place)
+            try:
+                store = self._kept[kind] = self._made(kind, client, **place)
+            except (OSError, ValueError):  # of the authorities' file: aiobotocore says what is wrong with it
+                return None
         return store
 
     # -- where -------------------------------------------------------------------------------------

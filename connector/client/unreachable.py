@@ -14,7 +14,7 @@ from tierlake.connector.errors import EndpointUnreachable
 from tierlake.connector.redact import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["HTTPS_ONLY", "cause_in", "unreachable"]
 
@@ -129,15 +129,23 @@ _CAUSES = (
 """The first whose words are found is told: certificates come before TLS, and TLS before sockets."""
 
 
+_NO_AUTHORITIES = _Cause(
+    ("filenotfounderror", "isadirectoryerror", "no_certificate_or_crl_found"),
+    "the certificates to check it with cannot be read",
+    "Check the path in AWS_CA_BUNDLE: it has to be a file of certificates in PEM",
+)
+"""Only of a request, which opens no other file; elsewhere a missing file is just that."""
+
+
 def cause_in(error: BaseException | str) -> str | None:
     """What happened to a connection, as a library's error or text tells; None if it does not."""
     cause = _cause(error if isinstance(error, str) else "\n".join(_texts(error)))
     return None if cause is None else cause.sentence
 
 
-def _cause(text: str) -> _Cause | None:
+def _cause(text: str, causes: Sequence[_Cause] = _CAUSES) -> _Cause | None:
     lowered = text.lower()
-    return next((cause for cause in _CAUSES if any(words in lowered for words in cause.words)), None)
+    return next((cause for cause in causes if any(words in lowered for words in cause.words)), None)
 
 
 def unreachable(error: BaseException | str, endpoint: str, **context: Any) -> EndpointUnreachable:
@@ -149,7 +157,7 @@ def unreachable(error: BaseException | str, endpoint: str, **context: Any) -> En
         **context: Further fields of the error.
     """
     text = error if isinstance(error, str) else "\n".join(_texts(error))
-    cause = _cause(text)
+    cause = _cause(text, (_NO_AUTHORITIES, *_CAUSES))
     if cause is not None:
         hint = cause.hint.format(other=_other(endpoint))
         return EndpointUnreachable(f"No answer from {endpoint}: {cause.sentence}", hint=hint, **context)

@@ -32,6 +32,7 @@ def bucket() -> None:
 
 @bucket.command("plan")
 @click.argument("described", metavar="SPEC.yaml|BUCKET")
+@options.all_rows
 @with_session
 def plan(session: Session, described: str) -> None:
     """Say what differs from the spec, and what this server lacks. Changes nothing.
@@ -44,6 +45,7 @@ def plan(session: Session, described: str) -> None:
 
 @bucket.command("apply")
 @click.argument("described", metavar="SPEC.yaml|BUCKET")
+@options.all_rows
 @options.dry_run
 @options.yes
 @with_session

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["COMMANDS", "EXAMPLES", "FAMILIES", "LINES", "OTHERS", "PLUGIN_LINES", "Family"]
+__all__ = ["COMMANDS", "EXAMPLES", "FAMILIES", "OTHERS", "PLUGIN_LINES", "Family"]
 
 _FLIGHTS: Final = "lake://warehouse/flights"
 
@@ -103,11 +103,8 @@ FAMILIES: Final = (
 COMMANDS: Final = {name: module for family in FAMILIES for name, module, _ in family.commands if module}
 """Command to module."""
 
-LINES: Final = {name: line for family in FAMILIES for name, module, line in family.commands if module}
-"""Command to its line in `tierlake --help`."""
-
 PLUGIN_LINES: Final = {name: line for family in FAMILIES for name, module, line in family.commands if not module}
-"""The same of commands which another package of ours adds by an entry point, where it is installed."""
+"""Command to its line in `tierlake --help`, of those that another package of ours adds, where it is installed."""
 
 OTHERS: Final = "Of other packages"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.failures import ExitCode
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
@@ -20,6 +21,7 @@ __all__ = ["doctor"]
 
 @click.command()
 @click.option("--bucket", metavar="NAME", help="Try below a temporary prefix of it. [default: in buckets of its own]")
+@options.all_rows
 @with_session
 def doctor(session: Session, *, bucket: str | None) -> ExitCode:
     """Try what the server can do, and compare it with its profile.

@@ -37,7 +37,7 @@ def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **
     described = describe_sample(sample, uri or f"lake://warehouse/{name}", given if given != TextOptions() else None)
     spec = described.spec
     if out is None:
-        session.out.emit(spec, described.to_yaml().rstrip())
+        session.out.emit(spec, described.to_yaml().rstrip("\n"))
         return
     try:
         with out.open("x", encoding="utf-8") as file:

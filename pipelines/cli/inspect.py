@@ -109,7 +109,9 @@ def show(session: Session, dataset: str) -> None:
         untold or formatting.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
     ]
-    session.out.emit({"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(map(str.strip, parts)))
+    session.out.emit(
+        {"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(part.strip("\n") for part in parts)
+    )
 
 
 @click.command()

@@ -129,7 +129,8 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
             profile=_text(given.pop("profile")),
             endpoint_url=_text(given.pop("endpoint_url")),
         )
-        shows_all = bool(click.get_current_context().meta.get(SHOWS_ALL))
+        # a command without the option shows all: nobody could ask for the rest
+        shows_all = bool(click.get_current_context().meta.get(SHOWS_ALL, True))
         with command_span(), session.out.open_page(shows_all=shows_all):
             return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
 

@@ -15,6 +15,7 @@ from tierlake.pipelines.cli.choices import Choice
 from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.page import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ __all__ = ["hold", "release", "restore", "retain", "undo"]
 @options.dataset
 @options.partitions
 @click.option("--run", metavar="RUN_KEY", help="All that the ingest with this run key replaced.")
+@options.all_rows
 @options.dry_run
 @with_session
 def undo(
@@ -56,7 +58,7 @@ def undo(
     opened = session.dataset(dataset)
     if chosen is None:
         results = opened.undo(run=run, dry_run=dry_run)
-        session.out.emit(list(results), "\n".join(map(str, results)))
+        session.out.emit(list(results), "\n".join(listed([str(one) for one in results], len(results))))
         return ExitCode.DONE
     if _names_one(opened, chosen):
         (result,) = opened.undo(chosen, dry_run=dry_run)
@@ -84,7 +86,8 @@ def hold(
     """Forbid that a partition expires or is deleted. It holds until `release`, whatever the policy says.
 
     KEY is a partition, a range (date=2013-01-01..2013-02-28) or a pattern ('date=2013-01*'); several add up. Expired
-    partitions count as long as they can be undone. All of them are held at once, or none is.
+    partitions count as long as they can be undone. One change holds all of them; one whose grace ends just then is
+    listed, and the exit code is 3.
 
     One exact KEY is answered with that partition's state, all else with a summary (with --json, one document of all).
     """
@@ -156,6 +159,7 @@ def retain(
     show_default=True,
     help="bulk is the cheapest and takes hours; expedited takes minutes, and does not reach DEEP_ARCHIVE.",
 )
+@options.all_rows
 @options.dry_run
 @with_session
 def restore(
@@ -176,7 +180,8 @@ def restore(
     if _names_one(opened, keys):
         session.out.emit(results[0], str(results[0]))
         return
-    session.out.emit(list(results), "\n".join([_restored(results), *(f"  {one}" for one in results)]))
+    lines = listed([f"  {one}" for one in results], len(results))
+    session.out.emit(list(results), "\n".join([_restored(results), *lines]))
 
 
 def _names_one(opened: Dataset, chosen: Selection) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -39,12 +40,27 @@ def survey(session: Session, place: str, *, seconds: float, objects: int | None,
     from tierlake.pipelines.survey.page import survey_text
     from tierlake.pipelines.survey.run import survey as look
 
+    if out_dir is not None:
+        _check_may_be_made(out_dir)
     result = look(place, fs=session.filesystem(), seconds=seconds, objects=objects)
+    session.out.emit(result, lambda: survey_text(result, limit=None))
     if out_dir is not None:
         written = _write(result.specs, out_dir)
         session.out.note(f"{written:,} files written to {out_dir}" if written else "no dataset can be adopted as it is")
-    session.out.emit(result, lambda: survey_text(result, limit=None))
     return ExitCode.DONE
+
+
+def _check_may_be_made(folder: Path) -> None:
+    """Before the look, which takes a while.
+
+    Raises:
+        click.UsageError: No file can be written there.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "it may not be written to" if there.is_dir() else "it is a file"
+        message = f"nothing can be written to {str(folder)!r}: {str(there)!r} is in the way, {why}"
+        raise click.UsageError(message, click.get_current_context())
 
 
 def _write(specs: dict[str, str], folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
@@ -10,12 +10,13 @@ from zoneinfo import available_timezones
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
-import yaml
 
+from tierlake.connector.documents import yaml_text
 from tierlake.pipelines.errors import SourceError, SpecError
 from tierlake.pipelines.ingest.run import rejected_rows
 from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartition
 from tierlake.pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
+from tierlake.pipelines.runtime.cells import blanked
 from tierlake.pipelines.sources import open_source
 from tierlake.pipelines.sources.files import paths_of
 from tierlake.pipelines.sources.text_format import as_it_came
@@ -67,19 +68,19 @@ class Description:
                 lines.extend(f"# {line}" for line in self._partition_reasons())
             if name == "evolution" and value is not None:
                 lines.append("# columns that are left to the first ingest are new ones")
-            lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).rstrip())
+            lines.append(yaml_text({name: value}).rstrip("\n"))
         return "\n".join(lines) + "\n"
 
     def _partition_reasons(self) -> Iterator[str]:
         if self.nearly_times:
-            yield f"times but for a few rows: {', '.join(map(_one_line, self.nearly_times))}"
+            yield f"times but for a few rows: {', '.join(map(blanked, self.nearly_times))}"
         if not self.times:
             yield "no column holds times, so there is one partition: tiers and retention need partition.time"
             return
         chosen, *others = self.times
         what = "the first column that holds times" if self.is_timely else "which is empty in the fewest rows"
-        yield f"by {_one_line(chosen)}, {what}" + (
-            f"; it could also be {', '.join(map(_one_line, others))}" if others else ""
+        yield f"by {blanked(chosen)}, {what}" + (
+            f"; it could also be {', '.join(map(blanked, others))}" if others else ""
         )
 
     def _column_lines(self) -> Iterator[str]:
@@ -89,14 +90,18 @@ class Description:
             if name in declared:
                 yield f"  {_entry(name, declared[name])}  # {reason}"
             else:
-                yield f"  # {_one_line(name)}: {reason}; left to the first ingest"
+                yield f"  # {blanked(name)}: {reason}; left to the first ingest"
 
 
 def _entry(name: str, kind: str) -> str:
     """A column and its type as one line of YAML, whatever the name."""
-    entry = yaml.safe_dump({name: kind}, sort_keys=False, allow_unicode=True, width=1 << 16).rstrip()
+    entry = yaml_text({name: kind}, width=math.inf).rstrip("\n")
     is_plain = "\n" not in entry and not entry.startswith("? ")
-    return entry if is_plain else f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(kind, ensure_ascii=False)}"
+    return entry if is_plain else f"{_quoted(name)}: {_quoted(kind)}"
+
+
+def _quoted(text: str) -> str:
+    return yaml_text(text, default_style='"', width=math.inf).rstrip("\n")
 
 
 def spec_from_sample(source: object, uri: str) -> DatasetSpec:
@@ -144,7 +149,7 @@ def _rejected(spec: DatasetSpec, source: object) -> Iterator[str]:
     """The rows of a file that the dataset would reject, as notes."""
     rows, reasons = rejected_rows(spec, source)
     if reasons:
-        why = ", ".join(f"{count:,} x {_one_line(reason)}" for reason, count in sorted(reasons.items()))
+        why = ", ".join(f"{count:,} x {blanked(reason)}" for reason, count in sorted(reasons.items()))
         allowed = sum(reasons.values()) <= spec.rejects.max_ratio * rows
         more = "" if allowed else f"; that is more than rejects.max_ratio {spec.rejects.max_ratio:g} allows"
         yield f"{sum(reasons.values()):,} of {rows:,} rows would be rejected ({why}){more}"
@@ -180,13 +185,9 @@ def _reason(field: pa.Field, stream: RowStream, sample: pa.Table) -> str:
     if spoilers is None:
         return f"all of the {present:,} values looked at{nulls}"
     shown = ", ".join(
-        f"{_one_line(repr(as_it_came(one.text))[:_VALUE_SHOWN])} in line {one.line:,}" for one in spoilers.texts
+        f"{blanked(repr(as_it_came(one.text))[:_VALUE_SHOWN])} in line {one.line:,}" for one in spoilers.texts
     )
     return f"most values are {spoilers.kind}, but not {shown}; declare {spoilers.kind} to have such rows rejected"
-
-
-def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _columns(schema: pa.Schema) -> Iterable[tuple[str, str]]:

@@ -120,7 +120,7 @@ def release(
         UnsupportedByTable: The table has no description, so there are no holds.
     """
     store = _document(handle)
-    selection = Selection.of(keys)
+    selection = Selection.named(keys)
     names = _releasable(handle, selection, store.read().holds)
     changed: set[str] = set()
 
@@ -323,7 +323,7 @@ def _document(handle: Handle) -> DocumentStore:
 
 def _present(handle: Handle, keys: Keys) -> tuple[str, ...]:
     """The partitions that a caller means, in the table or still to be undone."""
-    selection = Selection.of(keys)
+    selection = Selection.named(keys)
     snapshot = handle.table.snapshot()
     live = snapshot.by_partition()
     exact = selection.exact(handle.spec)

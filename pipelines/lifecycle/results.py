@@ -13,11 +13,12 @@ from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import PartialFailure
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.html import Shown
+from tierlake.pipelines.runtime.page import listed
 from tierlake.pipelines.runtime.table import Table
 
 __all__ = ["ApplyResult", "KeyChanges", "UndoResult", "UndoSummary"]
 
-_SHOWN = 40  # partitions that print() shows
+_SHOWN = 40  # partitions that print() shows without a page
 
 
 class _Value(BaseModel):
@@ -236,9 +237,7 @@ class UndoSummary(_DoneInPart):
         return ", ".join(parts)
 
     def __str__(self) -> str:
-        more = len(self.changed) - _SHOWN
-        lines = [self.line, *(f"  {one}" for one in self.changed[:_SHOWN])]
-        return "\n".join([*lines, *([f"  ... and {more:,} more"] if more > 0 else [])])
+        return "\n".join([self.line, *listed([f"  {one}" for one in self.changed], _SHOWN)])
 
 
 class KeyChanges(_DoneInPart):

@@ -53,9 +53,9 @@ def undo_selected(
     handle.check_in_use()
     look = _Look.at(handle)
     chosen = _chosen(look, selection)
-    results = [nothing_to_do(look.snapshot, str(key)) for key in chosen.untouched]
+    results = [nothing_to_do(look.snapshot, str(key)) for key in sorted(chosen.untouched)]
     failures: dict[str, Exception] = {}
-    for record, partitions in _by_removal(look.removals[str(key)] for key in chosen.removed):
+    for record, partitions in _by_removal(look.removals[str(key)] for key in sorted(chosen.removed)):
         results += _undone(handle, record, partitions, failures, dry_run=dry_run, run_id=run_id)
     return UndoSummary.of(results, failures=failures, lost=map(str, chosen.lost), dry_run=dry_run)
 

@@ -153,13 +153,25 @@ class Selection:
         Raises:
             SpecError: An empty collection of keys, which nobody means as all.
         """
-        if keys is None:
-            return cls()
+        return cls() if keys is None else cls._of(keys, "leave the keys out where all are meant")
+
+    @classmethod
+    @reporting
+    def named(cls, keys: Keys | None) -> Selection:
+        """The selection of a verb that acts, for which all have to be named as well: by a `Selection()`.
+
+        Raises:
+            SpecError: None, or an empty collection of keys.
+        """
+        return cls._of(() if keys is None else keys, "name each, a range or a pattern; `Selection()` is all of them")
+
+    @classmethod
+    def _of(cls, keys: Keys, hint: str) -> Selection:
         if isinstance(keys, Selection):
             return keys
         given = (keys,) if isinstance(keys, str | PartitionKey) else tuple(keys)
         if not given:
-            raise SpecError("no partition is named", hint="leave the keys out where all are meant")
+            raise SpecError("no partition is named", hint=hint)
         return cls(given)
 
     @property

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -36,7 +35,7 @@ from pydantic import (
 )
 
 from tierlake.connector.ages import format_age, parse_age
-from tierlake.connector.documents import UnreadableDocument, yaml_document
+from tierlake.connector.documents import UnreadableDocument, yaml_document, yaml_text
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.faults import at_lines, faults_of, hint_of
 from tierlake.connector.observe.edges import reporting
@@ -402,7 +401,7 @@ class DatasetSpec(_Value):
 
     def to_yaml(self) -> str:
         """The spec as YAML, fields that are at their defaults included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_text(self.model_dump(mode="json"))
 
 
 def _invalid(faults: Sequence[Fault], name: str = "") -> SpecError:

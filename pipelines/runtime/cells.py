@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["escaped", "escaped_lines", "padded", "width_of", "wrapped"]
+from tierlake.connector.redact import printable
+
+__all__ = ["blanked", "escaped", "escaped_lines", "padded", "width_of", "wrapped"]
 
 _STYLE: Final = re.compile("(\x1b\\[[012]m)")
 """What `tierlake.pipelines.runtime.page` writes, and nothing that moves a cursor or hides a line."""
@@ -27,18 +29,24 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text with what is not printable as Python escapes it: no line breaks, and no terminal control characters.
+    """The text in one line, without what controls a terminal: `printable`, and line feeds and tabs escaped as well.
 
     Args:
         text: From people or files, such as a key or a hold's reason.
     """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text if text.isprintable() else printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def blanked(text: str) -> str:
+    """The text in one line, with a blank for each character that is not printable, such as a line break."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def escaped_lines(text: str, *, is_coloured: bool) -> str:
-    """Lines of which each is escaped, but for tabs and, on a page with colours, its styles."""
+    """Lines without what controls a terminal, but for the styles of a page with colours.
+
+    All else stays as it is: a program may read them.
+    """
     return "\n".join(
         line if line.isprintable() else _escaped_line(line, is_coloured=is_coloured) for line in text.split("\n")
     )
@@ -46,7 +54,7 @@ def escaped_lines(text: str, *, is_coloured: bool) -> str:
 
 def _escaped_line(line: str, *, is_coloured: bool) -> str:
     parts = _STYLE.split(line) if is_coloured else [line]
-    return "".join(part if place % 2 else "\t".join(map(escaped, part.split("\t"))) for place, part in enumerate(parts))
+    return "".join(part if place % 2 else printable(part) for place, part in enumerate(parts))
 
 
 def wrapped(text: str, width: int) -> list[str]:

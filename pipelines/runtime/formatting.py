@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tierlake.connector.ages import rounded_age
@@ -42,6 +43,8 @@ _NARROWEST: Final = 12
 """Columns that a column of text keeps; where that is too much, a row becomes some lines of its own."""
 
 _WIDEST: Final = 80
+_PADDED_MOST: Final = 120
+"""Columns of the widest column where lines may be of any length: a longer cell makes its own line longer, no other."""
 
 
 def size(bytes_: int) -> str:
@@ -154,14 +157,16 @@ def table_text(
     is_number = [heading.startswith(">") for heading in columns]
     last = [[escaped(cell) for cell in footer]] if footer else []
     natural = [_widest(column) for column in zip(heads, *shown, *last, strict=True)]
-    widths = _fitting(natural, is_number, page.width if page is not None else None)
+    width = page.width if page is not None else None
+    widths = _fitting(natural, is_number, width)
     if widths is None:
         written = [line for row in shown for line in _record(heads, row, page)]
         ending = [line for row in last for line in _record(heads, row, page)]
     else:
-        written = [*map(emphasised, _lines(heads, widths, is_number))]
-        written += [line for row in shown for line in _lines(row, widths, is_number)]
-        ending = [emphasised(line) for row in last for line in _lines(row, widths, is_number)]
+        lines = partial(_lines, widths=widths, is_number=is_number, wraps=width is not None)
+        written = [*map(emphasised, lines(heads))]
+        written += [line for row in shown for line in lines(row)]
+        ending = [emphasised(line) for row in last for line in lines(row)]
     return "\n".join([*([title] if title else []), *written, *([more(left)] if left > 0 else []), *ending])
 
 
@@ -171,10 +176,13 @@ def _widest(column: Sequence[str]) -> int:
 
 def _fitting(widths: Sequence[int], is_number: Sequence[bool], limit: int | None) -> list[int] | None:
     """The widths of columns on a page: those of text but the first may shrink. None where that does not do."""
-    fitting = list(widths)
-    excess = sum(fitting) + len(_GAP) * (len(fitting) - 1) - (limit or 0)
-    while limit is not None and excess > 0:
-        soft = [place for place in range(1, len(fitting)) if not is_number[place] and fitting[place] > _NARROWEST]
+    if limit is None:
+        return [min(width, _PADDED_MOST) for width in widths]
+    may_shrink = [place > 0 and not is_count for place, is_count in enumerate(is_number)]
+    fitting = [min(width, limit) if may else width for width, may in zip(widths, may_shrink, strict=True)]
+    excess = sum(fitting) + len(_GAP) * (len(fitting) - 1) - limit
+    while excess > 0:
+        soft = [place for place, may in enumerate(may_shrink) if may and fitting[place] > _NARROWEST]
         if not soft:
             return None
         fitting[max(soft, key=fitting.__getitem__)] -= 1
@@ -182,15 +190,16 @@ def _fitting(widths: Sequence[int], is_number: Sequence[bool], limit: int | None
     return fitting
 
 
-def _lines(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> list[str]:
+def _lines(row: Sequence[str], widths: Sequence[int], is_number: Sequence[bool], *, wraps: bool) -> list[str]:
     """A row of a table; of several lines where a cell is wrapped."""
     parts = [
-        wrapped(cell, width) if width_of(cell) > width else [cell] for cell, width in zip(row, widths, strict=True)
+        wrapped(cell, width) if wraps and width_of(cell) > width else [cell]
+        for cell, width in zip(row, widths, strict=True)
     ]
     return [
         _GAP.join(
             padded(cell, width, right=right) for cell, width, right in zip(line, widths, is_number, strict=True)
-        ).rstrip()
+        ).rstrip(" ")
         for line in itertools.zip_longest(*parts, fillvalue="")
     ]
 

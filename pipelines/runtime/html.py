@@ -10,6 +10,7 @@ import html
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from tierlake.pipelines.runtime.cells import escaped as one_line
 from tierlake.pipelines.runtime.page import on_page
 from tierlake.pipelines.runtime.table import Table
 
@@ -84,8 +85,7 @@ def escaped(text: str, limit: int = _CELL_CHARACTERS) -> str:
 
 def _one_line(text: str, limit: int) -> str:
     cut = text[: limit + 1]  # first: a text may be of any length
-    if not cut.isprintable():
-        cut = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
+    cut = one_line(cut)
     return cut if len(cut) <= limit else f"{cut[: limit - 1]}…"
 
 

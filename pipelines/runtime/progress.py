@@ -131,6 +131,7 @@ def counting(operation: str, *, progress: Progress) -> Iterator[Callable[[int], 
         A function to call with the number of items done so far.
     """
     with _listening(operation, progress) as listener:
+        listener(Step(operation, 0, 0, 0, 0))  # from now on its time counts
         yield lambda done: listener(Step(operation, done, 0, 0, 0))
 
 

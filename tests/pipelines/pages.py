@@ -2,6 +2,8 @@
 
 from html.parser import HTMLParser
 
+from tierlake.pipelines.runtime.cells import escaped
+
 TAGS = {"div", "p", "strong", "br", "table", "thead", "tbody", "tfoot", "tr", "th", "td"}
 """All that our pages may have."""
 
@@ -39,14 +41,14 @@ def read_page(html: str) -> _Page:
     page.feed(html)
     page.close()
     assert page.open == []
-    assert all(text.isprintable() for text in page.texts)
+    assert all(escaped(text) == text for text in page.texts)
     return page
 
 
 def page_of(value: object) -> _Page:
     """The page of a value, whose `repr` is a line."""
     line = repr(value)
-    assert line.isprintable()
+    assert escaped(line) == line
     assert len(line) < 400
     return read_page(value._repr_html_())  # type: ignore[attr-defined]
 

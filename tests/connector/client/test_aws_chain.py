@@ -1,11 +1,14 @@
 """Credentials that the AWS chain cannot give: one line, what to type, and no traceback of a library on the terminal."""
 
 import logging
+import os
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from tests.readable import assert_readable
 from tierlake.connector import LakeFileSystem
+from tierlake.connector.client.aws_chain import no_credentials
 from tierlake.connector.errors import BadCredentials
 
 HERE = {"endpoint_url": "http://127.0.0.1:1", "profile": "minio", "skip_instance_cache": True}
@@ -41,3 +44,26 @@ def test_what_the_chain_lacks(tmp_path, monkeypatch, caplog, chain, engine):
         assert says in raised.value.message
         assert hint in raised.value.hint
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, variable):
+    path = tmp_path / "config"
+    path.write_text("[profile mine]\n")
+    path.chmod(0)
+    if os.geteuid() == 0:  # who may read everything
+        monkeypatch.setattr("os.access", lambda one, mode: mode == os.F_OK or one != str(path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, str(path))
+    for error in (PermissionError(13, "Permission denied", str(path)), NoCredentialsError()):
+        told = no_credentials(error)
+        assert_readable(told)
+        assert f"cannot read {path}" in told.message
+        assert variable in told.hint
+
+
+def test_an_error_without_a_file_blames_no_program(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told = no_credentials(OSError("boom"))
+    assert told.message == "No usable credentials: boom"
+    assert "credential_process" not in told.hint

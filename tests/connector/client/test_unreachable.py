@@ -53,6 +53,25 @@ def test_both_engines_say_why(server, endpoint, says):
     assert says[0] in message
 
 
+@pytest.mark.parametrize("bundle", ["missing", "folder", "no certificate"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_authorities_that_cannot_be_read(tmp_path, monkeypatch, engine, bundle):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "no certificate").write_text("PEM")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / bundle))
+    where = {"endpoint_url": "https://127.0.0.1:1", "profile": "minio", "engine": engine, "key": "k", "secret": "s"}
+    fs = LakeFileSystem(**where, max_retries=0, skip_instance_cache=True)
+    for call in (fs.ls, fs.exists, lambda path: fs.cat_file(f"{path}/x")):
+        with pytest.raises(EndpointUnreachable, match="the certificates to check it with cannot be read") as raised:
+            call("some-bucket")
+        assert_readable(raised.value)
+        assert "AWS_CA_BUNDLE" in raised.value.hint
+
+
+def test_a_missing_file_is_no_missing_authority():
+    assert cause_in(FileNotFoundError(2, "No such file or directory", "trips.csv")) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_plain_http_to_a_server_that_speaks_tls(minio_tls, engine):

@@ -1,5 +1,7 @@
 """The table behind `tierlake --help`: its lines are the docstrings', its examples parse, and it imports no command."""
 
+import contextlib
+import io
 import os
 import shlex
 import subprocess
@@ -10,11 +12,14 @@ import click
 import pytest
 
 from tests import ROOT
-from tierlake.pipelines.cli import app
+from tierlake.pipelines.cli import app, options
 from tierlake.pipelines.cli.choices import Choice
-from tierlake.pipelines.cli.commands import COMMANDS, EXAMPLES, FAMILIES, LINES, PLUGIN_LINES
+from tierlake.pipelines.cli.commands import COMMANDS, EXAMPLES, FAMILIES, PLUGIN_LINES
+from tierlake.pipelines.cli.options import with_session
+from tierlake.pipelines.runtime.page import SHOWS_ALL, listed
 
 _WIDTH = 80
+_LINES = {name: line for family in FAMILIES for name, module, line in family.commands if module}
 HEAVY = {
     *("pyarrow", "deltalake", "pydantic", "pydantic_settings", "s3fs", "fsspec", "aiobotocore", "botocore", "numpy"),
     *("pandas", "yaml", "dagster", "dask", "rich", "obstore", "asyncio"),
@@ -42,7 +47,7 @@ def _all_commands():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_of_a_command_is_the_first_sentence_of_its_docstring(name):
     command = app.cli.get_command(click.Context(app.cli), name)
-    assert command.get_short_help_str(limit=200).rstrip(".") == LINES[name]
+    assert command.get_short_help_str(limit=200).rstrip(".") == _LINES[name]
 
 
 def test_the_lines_of_our_own_plugins_are_their_docstrings_too():
@@ -170,3 +175,30 @@ def test_ls_imports_neither_pandas_nor_what_reads_rows(tierlake, bucket, server,
     modules = _modules_after("ls", uri, env=environ)
     assert "deltalake" in modules
     assert not FAR & modules
+
+
+@pytest.mark.parametrize("has_option", [True, False])
+def test_a_long_list_is_cut_on_a_terminal_where_there_is_a_way_to_see_all(monkeypatch, has_option):
+    def command(session):
+        session.out.emit([], "\n".join(listed([str(number) for number in range(100)], 5)))
+
+    made = click.command()((options.all_rows if has_option else lambda one: one)(with_session(command)))
+    out = io.StringIO()
+    out.isatty = lambda: True
+    monkeypatch.setenv("LINES", "20")
+    with contextlib.redirect_stdout(out):
+        made.main([], standalone_mode=False)
+        cut = out.getvalue().splitlines()
+        if has_option:
+            made.main(["--all"], standalone_mode=False)
+    assert len(cut) == (13 if has_option else 100)
+    assert ("... and 88 more: --all" in out.getvalue()) is has_option
+    assert len(out.getvalue().splitlines()) == (113 if has_option else 100)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["doctor", "bucket plan", "bucket apply", "undo", "restore", "ls", "verify", "survey", "rejects", "uploads abort"],
+)
+def test_what_may_list_much_has_a_way_to_see_all(name):
+    assert any(SHOWS_ALL in parameter.opts for parameter in dict(_all_commands())[name].params)

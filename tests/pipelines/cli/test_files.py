@@ -5,6 +5,7 @@ import pytest
 
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import write_hive
+from tierlake.pipelines import Dataset, DatasetSpec
 from tierlake.pipelines.cli.failures import ExitCode
 
 
@@ -27,6 +28,34 @@ def test_init_writes_a_description_to_start_from(run, bucket, tmp_path):
     assert (refused.code, spec.read_text()) == (ExitCode.USAGE, kept)
     assert "is there already" in refused.err
     assert run("init", tmp_path / "missing.csv").code == ExitCode.FAILED
+
+
+ODD_NAMES = [
+    "Total\u00a0EUR\u00a0",
+    "合計\u3000円",
+    "\U0001f469\u200d\U0001f680",
+    "right\u202eleft",
+    "line\u2028end",
+    "n\x85",
+    "\ufeffbom",
+    f"{'long ' * 40}\u2066x",
+]
+
+
+def test_a_description_is_the_same_through_a_pipe(run, bucket, fs, tmp_path):
+    sample, spec = tmp_path / "odd.parquet", tmp_path / "odd.yaml"
+    pd.DataFrame({"at": pd.to_datetime(["2013-01-01T10:00:00Z"]), **{name: [1] for name in ODD_NAMES}}).to_parquet(
+        sample
+    )
+    uri = f"lake://{bucket}/odd"
+    piped = run("init", sample, "--uri", uri).out
+    run("init", sample, "--uri", uri, "--out", spec)
+    described = DatasetSpec.from_yaml(spec)
+    assert piped == spec.read_text()
+    assert list(described.columns) == ["at", *ODD_NAMES]
+    Dataset.create(described, fs=fs)
+    shown = run("show", uri).out
+    assert DatasetSpec.from_yaml(shown[shown.index("uri: ") :]) == described
 
 
 @pytest.mark.slow

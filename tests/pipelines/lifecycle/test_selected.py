@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import fsspec
@@ -13,9 +14,11 @@ from tests.pipelines.samples import Offset, daily_spec, days_in, meddled, rows
 from tierlake.connector.errors import AccessDenied
 from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines import Selection
+from tierlake.pipelines.cli.failures import ExitCode, exit_code_of
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import PartialFailure, PolicyRefused, SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.undo_selected import undo_selected
+from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.tables.plain_objects import PlainObjects
@@ -49,7 +52,7 @@ def test_one_undo_brings_a_month_back_and_again_changes_nothing(dataset: Dataset
     assert days_in(dataset) == dict.fromkeys(JANUARY, 3)
     assert dataset.verify().ok
     undos = [entry for entry in dataset.history() if entry.operation == "undo"]
-    assert [sorted(entry.keys) for entry in undos] == [keys(JANUARY)], "one act for all of them"
+    assert [list(entry.keys) for entry in undos] == [keys(JANUARY)], "one act for all of them"
     again = dataset.undo_many("date=2013-01*")
     assert (again.changed, again.ok, len(again.results)) == ((), True, len(JANUARY))
     assert str(again).startswith("nothing changed")
@@ -96,6 +99,54 @@ def test_what_left_too_long_ago_is_counted_or_refused(dataset: Dataset) -> None:
     assert refused.failed.keys() == set(keys(JANUARY[:2]))
     with pytest.raises(PolicyRefused, match="grace of date=2013-01-01 ended"):
         dataset.undo("date=2013-01-01")
+
+
+def test_what_acts_wants_its_partitions_named(dataset: Dataset) -> None:
+    acts = {
+        "hold": lambda chosen: dataset.hold(chosen, reason="x"),
+        "hold_many": lambda chosen: dataset.hold_many(chosen, reason="x"),
+        "release": dataset.release,
+        "release_many": dataset.release_many,
+        "retain": lambda chosen: dataset.retain(chosen, until="2020-01-01"),
+        "retain_many": lambda chosen: dataset.retain_many(chosen, until="2020-01-01"),
+        "restore_many": dataset.restore_many,
+        "undo_many": dataset.undo_many,
+    }
+    dataset.hold("date=2013-03-01", reason="audit")
+    for act in acts.values():
+        for nothing in (None, [], iter(())):
+            with pytest.raises(SpecError, match=r"no partition is named.*`Selection\(\)` is all of them"):
+                act(nothing)
+    with pytest.raises(SpecError, match="undo takes a partition"):
+        dataset.undo()
+    assert [part.held for part in dataset.partitions()] == [*[None] * len(JANUARY), "held: audit", None]
+    assert dataset.release(Selection()), "all, if that is said"
+
+
+def test_a_grace_that_ends_while_it_is_held_is_listed(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.plan_expiry(LATER, keys="date=2013-01-01").apply().raise_failures()
+    clock, write = dataset._handle.clock, DocumentStore.update
+
+    def late(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> DatasetDocument:
+        written = write(store, change)
+        clock.ahead = timedelta(days=8)
+        return written
+
+    monkeypatch.setattr(DocumentStore, "update", late)
+    changes = dataset.hold_many(["date=2013-01-01", "date=2013-03-01"], reason="audit")
+    assert (changes.failed.keys(), changes.changed) == ({"date=2013-01-01"}, ("date=2013-03-01",))
+    assert exit_code_of(changes.codes, done=len(changes.changed)) is ExitCode.PARTIAL
+    assert dataset._handle.document.read().holds.keys() == {"date=2013-03-01"}
+
+
+def test_keys_of_an_undo_may_be_an_iterator_and_are_written_in_their_order(dataset: Dataset) -> None:
+    dataset.plan_expiry(LATER).apply().raise_failures()
+    several = [JANUARY[number] for number in (4, 1, 7, 0, 3)]
+    rehearsed = dataset.undo((f"date={day}" for day in several), dry_run=True)
+    results = dataset.undo(f"date={day}" for day in several)
+    assert [one.key for one in rehearsed] == [one.key for one in results] == keys(sorted(several))
+    (undo,) = (entry for entry in dataset.history() if entry.operation == "undo")
+    assert list(undo.keys) == keys(sorted(several))
 
 
 def test_an_empty_match_names_the_nearest_keys(dataset: Dataset) -> None:

@@ -224,8 +224,16 @@ def test_a_selection_is_exact_where_it_needs_no_look() -> None:
     assert Selection.of(PartitionKey.parse("date=2013-01*")).exact(SPEC) is not None, "a key is never a pattern"
     assert Selection.of(Selection((one,), since="2013-01-01")).exact(SPEC) is None
     assert Selection.of(None).is_all
-    with pytest.raises(SpecError, match="no partition is named"):
+    with pytest.raises(SpecError, match=r"no partition is named\. leave the keys out"):
         Selection.of([])
+
+
+def test_all_have_to_be_named_where_it_matters() -> None:
+    for nothing in (None, [], iter(())):
+        with pytest.raises(SpecError, match=r"no partition is named\. name each"):
+            Selection.named(nothing)
+    assert Selection.named(Selection()).is_all
+    assert Selection.named(iter(["date=2013-01*"])) == Selection(("date=2013-01*",))
 
 
 @settings(max_examples=60, deadline=None)

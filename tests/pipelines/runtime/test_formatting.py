@@ -1,5 +1,6 @@
 """Numbers and tables as people read them."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.cells import escaped
+from tierlake.pipelines.runtime.page import Page, on_page
 
 
 @pytest.mark.parametrize(
@@ -83,8 +86,27 @@ def test_a_table_is_aligned_and_capped() -> None:
     assert text.splitlines() == ["name   n", "a      1", "bb    22", "... and 1 more", "all   26"]
 
 
+LONG = "x" * 100_000
+
+
+def test_a_long_cell_makes_no_other_row_long() -> None:
+    rows = [("1", LONG if place == 7 else "short", "why") for place in range(300)]
+    lines = formatting.table_text([">line", "value", "why"], rows).split("\n")
+    assert lines[8] == f"   1  {LONG}  why"
+    assert max(map(len, lines[:8] + lines[9:])) < 150
+
+
+def test_a_long_cell_is_wrapped_soon() -> None:
+    began = time.process_time()
+    with on_page(Page(width=80)):
+        text = formatting.table_text([">line", "value", "why"], [("1", LONG, "because " * 10)])
+    assert text.count("x") == len(LONG)
+    assert max(map(len, text.split("\n"))) <= 80
+    assert time.process_time() - began < 1.0
+
+
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
 def test_nothing_that_people_wrote_breaks_a_line(rows: list[tuple[str, str]]) -> None:
     lines = formatting.table_text(["key", "why"], rows).split("\n")
     assert len(lines) == 1 + len(rows)
-    assert all(line.isprintable() for line in lines)
+    assert all(escaped(line) == line for line in lines)

@@ -124,6 +124,15 @@ def test_control_characters_are_escaped_wherever_they_come_from():
     assert escaped_lines("\x1b[1mb", is_coloured=False) == "\\x1b[1mb"
 
 
+ODD_LETTERS = "Total\u00a0EUR \u3000 \U0001f469\u200d\U0001f680 \u200b"
+
+
+def test_letters_that_a_terminal_takes_stay_as_they_are():
+    assert escaped(ODD_LETTERS) == ODD_LETTERS
+    assert escaped_lines(ODD_LETTERS, is_coloured=True) == ODD_LETTERS
+    assert formatting.table_text(["name"], [["x\u00a0"]]).splitlines()[-1] == "x\u00a0"
+
+
 def test_text_is_broken_between_words_and_within_long_ones():
     assert wrapped("one two three", 7) == ["one two", "three"]
     assert wrapped("lake://warehouse/x", 6) == ["lake:/", "/wareh", "ouse/x"]

@@ -46,6 +46,15 @@ def test_work_of_unknown_length_has_a_rate():
     assert lines == ["ingest: 5,000, 1,000.0/s"]
 
 
+def test_the_pace_of_work_of_unknown_length_counts_from_its_begin():
+    lines, clock = [], Clock()
+    with watched(PlainLines(lines.append, clock=clock)), counting("ingest", progress=False) as on_rows:
+        for rows in (6000, 12000):
+            clock.now += 6.0
+            on_rows(rows)
+    assert lines == ["ingest: 6,000, 1,000.0/s", "ingest: 12,000, 1,000.0/s"]
+
+
 def test_work_is_heard_by_its_own_listener_or_by_whoever_watches_and_once():
     own, watching = [], []
     with watched(watching.append):

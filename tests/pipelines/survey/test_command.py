@@ -65,6 +65,10 @@ def test_a_file_of_somebody_else_is_not_replaced(run, server, bucket, tmp_path):
     (folder / "hive.yaml").write_text("mine")
     refused = run("survey", f"s3://{bucket}", "--out-dir", folder)
     assert (refused.code, (folder / "hive.yaml").read_text()) == (ExitCode.USAGE, "mine")
+    assert refused.out == run("survey", f"s3://{bucket}").out, "what was looked up is told all the same"
+    below = run("survey", f"s3://{bucket}", "--out-dir", folder / "hive.yaml" / "specs")
+    assert (below.code, below.out) == (ExitCode.USAGE, ""), "before the look"
+    assert "hive.yaml' is in the way, it is a file" in below.err
 
 
 def test_the_page_fits_80_columns_and_a_pipe_gets_all_of_it(run, server, bucket):
