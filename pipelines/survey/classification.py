@@ -16,8 +16,9 @@ from tierlake.pipelines.survey.names import NO_DATA, OTHER, hive_pair, is_hidden
 from tierlake.pipelines.survey.totals import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator
 
+    from tierlake.pipelines.metastore.inference import WindowEvidence
     from tierlake.pipelines.survey.folders import Folder, LogFacts
 
 __all__ = ["FoundDataset", "Kind", "datasets_in", "owner_of"]
@@ -41,6 +42,7 @@ class FoundDataset:
         data: The objects that readers look at.
         beside: Logs, metadata and other hidden objects.
         direct: Objects in the folder itself, not in its folders.
+        stems: What the names of Parquet files among these tell; None without any.
     """
 
     path: str
@@ -52,6 +54,7 @@ class FoundDataset:
     data: Totals = field(default_factory=Totals)
     beside: Totals = field(default_factory=Totals)
     direct: int = 0
+    stems: WindowEvidence | None = None
 
     @property
     def count(self) -> int:
@@ -90,16 +93,18 @@ def datasets_in(root: Folder) -> dict[str, FoundDataset]:
         root: The folder that was listed.
     """
     found: dict[str, FoundDataset] = {}
-    _visit(root, "", None, found, is_beside=False)
+    visits = [_Visit(root, "", None, is_beside=False)]
+    while visits:
+        visits += reversed(_visit(visits.pop(), found))
     return {path: one for path, one in sorted(found.items()) if one.count > one.markers}
 
 
-def owner_of(path: str, datasets: Mapping[str, object]) -> str | None:
+def owner_of(path: str, datasets: Container[str]) -> str | None:
     """The innermost dataset whose folder a key lies in; None where there is none.
 
     Args:
         path: The key below the surveyed prefix.
-        datasets: By path.
+        datasets: By path, or their paths.
     """
     return next((folder for folder in _above(path) if folder in datasets), None)
 
@@ -112,14 +117,30 @@ def _above(path: str) -> Iterator[str]:
     yield ""
 
 
-def _visit(
-    folder: Folder,
-    path: str,
-    owner: FoundDataset | None,
-    found: dict[str, FoundDataset],
-    *,
-    is_beside: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A folder to look at.
+
+    Attributes:
+        folder: The folder.
+        path: Of it.
+        owner: The dataset around it; None where there is none.
+        is_beside: Whether its objects are none that readers of that dataset look at.
+    """
+
+    folder: Folder
+    path: str
+    owner: FoundDataset | None
+    is_beside: bool
+
+
+def _visit(visit: _Visit, found: dict[str, FoundDataset]) -> list[_Visit]:
+    """Count a folder's own objects.
+
+    Returns:
+        The folders in it, to be looked at next.
+    """
+    folder, path, owner, is_beside = visit.folder, visit.path, visit.owner, visit.is_beside
     if folder.is_table:
         owner, is_beside = _table(folder, path), False
         found[path] = owner
@@ -127,12 +148,16 @@ def _visit(
     (here.beside if is_beside else here.data).merge(folder.own)
     if here.path == path:
         here.direct += folder.own.count
+        here.stems = folder.stems
     here.is_folded |= folder.is_folded
+    following: list[_Visit] = []
     for name, inner in folder.folders.items():
-        has_own_name = not (hive_pair(name) or name == MANY or is_hidden(name) or is_one_of_many(name))
+        is_many = name == MANY or is_one_of_many(name, among_hashes=folder.has_hashes)
+        has_own_name = not (is_many or hive_pair(name) or is_hidden(name))
         around = None if owner is None and has_own_name else here
         is_hidden_one = is_hidden(name) or (name == _METADATA and folder.is_iceberg)
-        _visit(inner, f"{path}{name}/", around, found, is_beside=is_beside or is_hidden_one)
+        following.append(_Visit(inner, f"{path}{name}/", around, is_beside or is_hidden_one))
+    return following
 
 
 def _table(folder: Folder, path: str) -> FoundDataset:

@@ -60,11 +60,11 @@ def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
         return DeltaFigures(problem=f"its log has {log.entries_to_read:,} commits without a checkpoint")
     if log.checkpoint_bytes > _CHECKPOINT_BYTES_MAX:
         return DeltaFigures(problem=f"its checkpoint has {log.checkpoint_bytes / 1e6:,.0f} MB")
-    import pyarrow as pa
     import pyarrow.compute as pc
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
+    from tierlake.pipelines.tables.delta_files import added_files
     from tierlake.pipelines.tables.delta_url import delta_url
     from tierlake.pipelines.tables.error_edge import in_words_of_ours
 
@@ -76,7 +76,7 @@ def figures_of(fs: LakeFileSystem, root: str, log: LogFacts) -> DeltaFigures:
         with in_words_of_ours(root):
             table = DeltaTable(delta_url(root), storage_options=fs.delta_options())
             columns, features = tuple(table.metadata().partition_columns), _features(table)
-            live = pa.table(table.get_add_actions())
+            live = added_files(table)
             sizes, paths = live.column("size_bytes"), live.column("path").to_pylist()
             outside = any("://" in path and not path.partition("://")[2].startswith(f"{root}/") for path in paths)
             return DeltaFigures(len(sizes), int(pc.sum(sizes).as_py() or 0), columns, features, outside)

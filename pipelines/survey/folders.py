@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from tierlake.pipelines.costs.amounts import BILLED_LEAST, Amount
 from tierlake.pipelines.metastore.inference import WindowEvidence
 from tierlake.pipelines.survey.ages import age_step, end_of_window
-from tierlake.pipelines.survey.names import MARKER, NO_DATA, OTHER, format_of, hive_pair, is_hidden, is_one_of_many
+from tierlake.pipelines.survey.names import (
+    HIDDEN,
+    MARKER,
+    NO_DATA,
+    OTHER,
+    format_of,
+    hive_pair,
+    is_hash,
+    is_hidden,
+    is_one_of_many,
+)
 from tierlake.pipelines.survey.totals import Totals
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ _LOG: Final = "_delta_log"
 _LOG_FILE: Final = re.compile(r"(?P<version>\d{20})\.(?:json|(?P<checkpoint>checkpoint\..*parquet|checkpoint\..*json))")
 _HUDI: Final = ".hoodie"
 _METADATA: Final = "metadata"
+_DATA: Final = (".parquet", ".pq")
 
 
 @dataclass(slots=True)
@@ -93,6 +104,8 @@ class Folder:
         is_hudi: It is the root of a Hudi table.
         is_ours: It has a description of ours.
         is_folded: Folders with names of their own were summed up, as there were too many.
+        has_hashes: A folder in it is named by the first two digits of a hash.
+        stems: What the names of Parquet files in it tell, without their suffix; None without any, or in Hive folders.
     """
 
     name: str
@@ -104,6 +117,8 @@ class Folder:
     is_hudi: bool = False
     is_ours: bool = False
     is_folded: bool = False
+    has_hashes: bool = False
+    stems: WindowEvidence | None = None
 
     @property
     def is_table(self) -> bool:
@@ -116,13 +131,22 @@ class Folder:
         Returns:
             The number of folders that are in others now, the other one included.
         """
+        joined = 0
+        pairs = [(self, other)]
+        while pairs:
+            mine, theirs = pairs.pop()
+            mine.merge_own(theirs)
+            joined += 1
+            for name, folder in theirs.folders.items():
+                if name in mine.folders:
+                    pairs.append((mine.folders[name], folder))
+                else:
+                    mine.folders[name] = folder
+        return joined
+
+    def merge_own(self, other: Folder) -> None:
+        """Take in another folder without the folders that are in it."""
         self.own.merge(other.own)
-        joined = 1
-        for name, folder in other.folders.items():
-            if name in self.folders:
-                joined += self.folders[name].merge(folder)
-            else:
-                self.folders[name] = folder
         if other.log is not None:
             self.log = self.log or LogFacts()
             self.log.merge(other.log)
@@ -131,7 +155,10 @@ class Folder:
         self.is_hudi |= other.is_hudi
         self.is_ours |= other.is_ours
         self.is_folded |= other.is_folded
-        return joined
+        self.has_hashes |= other.has_hashes
+        if other.stems is not None:
+            self.stems = self.stems or WindowEvidence()
+            self.stems.merge(other.stems)
 
 
 @dataclass(slots=True)
@@ -209,6 +236,9 @@ class FolderTree:
             own.first = modified
         if own.last is None or modified > own.last:
             own.last = modified
+        if size and not self._chain and name.endswith(_DATA) and kind != HIDDEN:
+            place.folder.stems = place.folder.stems or WindowEvidence()
+            place.folder.stems.add(name.rpartition(".")[0])
         self._add_to(own.by_change, storage_class, age_step(self._now - modified), size)
         for column, step in self._windows:
             self._add_to(own.by_window.setdefault(column, {}), storage_class, step, size)
@@ -272,6 +302,7 @@ class FolderTree:
         done, around = self._open.pop(), self._open[-1]
         folder, pair = done.folder, done.pair
         is_shared = bool(self.shared) and tuple(self._path[: len(self._open)]) in self.shared
+        around.folder.has_hashes |= is_hash(done.segment)
         done.has_table |= folder.is_table
         around.has_table |= done.has_table
         if pair is not None:
@@ -290,7 +321,7 @@ class FolderTree:
     def _kept_name(self, done: _Open, around: Folder) -> str:
         """The name under which a folder without tables is kept."""
         is_special = is_hidden(done.segment) or done.segment == _METADATA
-        if not is_special and done.pair is None and is_one_of_many(done.segment):
+        if not is_special and done.pair is None and is_one_of_many(done.segment, among_hashes=around.has_hashes):
             return MANY
         name = f"{done.pair[0]}={MANY}" if done.pair else done.segment
         if self._kept >= self._max and name not in around.folders and not (is_special and around.is_table):

@@ -222,8 +222,11 @@ def _bounds(fs: LakeFileSystem, place: Place, last: str) -> list[str]:
 
 
 def _folders_above(place: Place, bounds: list[str]) -> frozenset[tuple[str, ...]]:
-    """The folders around the bounds, of which more than one part may show objects."""
-    paths = [bound[len(place.prefix) :].split("/")[:-2] for bound in bounds]
+    """The folders of the bounds and those around them, of which more than one part may show objects.
+
+    A bound's own key, which stands for its folder, belongs to the part before it.
+    """
+    paths = [bound[len(place.prefix) :].split("/")[:-1] for bound in bounds]
     return frozenset(tuple(path[:depth]) for path in paths for depth in range(1, len(path) + 1))
 
 

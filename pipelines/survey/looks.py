@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from tierlake.pipelines.survey.classification import FoundDataset
     from tierlake.pipelines.survey.folders import LogFacts
 
-__all__ = ["Budget", "Place", "VersionsLook", "rules_of", "uploads_of"]
+__all__ = ["Budget", "Place", "UploadsLook", "VersionsLook", "rules_of", "uploads_of"]
 
 _LOGS_AT_ONCE = 4
 _NO_RULES = "NoSuchLifecycleConfiguration"
+_MORE_TIME = "a longer --seconds, or a smaller prefix"
+_REST_OF_UPLOADS = "the rest of the incomplete uploads"
+_RIGHT_TO_UPLOADS = "s3:ListBucketMultipartUploads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,11 @@ class VersionsLook:
         self, fs: LakeFileSystem, place: Place, datasets: Mapping[str, FoundDataset], budget: Budget
     ) -> VersionsLook:
         """List them."""
-        way = "a longer --seconds, or a smaller prefix"
         try:
             for page in fs.version_pages(place.path):
                 if budget.is_over():
                     seen = f"{self.versions.entries:,} versions and markers were listed, then the time was up"
-                    self.unknown = Unknown("old versions", seen, way)
+                    self.unknown = Unknown("old versions", seen, _MORE_TIME)
                     break
                 for key, size in self.versions.add_page(page):
                     path = owner_of(key[len(place.prefix) :], datasets)
@@ -129,22 +131,42 @@ class VersionsLook:
         return self
 
 
-def uploads_of(fs: LakeFileSystem, place: Place, now: datetime, budget: Budget) -> tuple[Uploads, Unknown | None]:
-    """The incomplete uploads of a place, and what could not be told of them."""
+@dataclass(slots=True)
+class UploadsLook:
+    """The incomplete uploads of a place.
+
+    Attributes:
+        uploads: Those that were listed; None where they could not be.
+        unknown: What could not be told of them.
+    """
+
+    uploads: Uploads | None
+    unknown: list[Unknown] = field(default_factory=list)
+
+
+def uploads_of(fs: LakeFileSystem, place: Place, now: datetime, budget: Budget) -> UploadsLook:
+    """List the incomplete uploads of a place: the first page always, the others while there is time."""
     uploads = Uploads(now)
+    look = UploadsLook(uploads)
     try:
-        for page in fs.upload_pages(place.path):
-            uploads.add_page(fs, page)
-            if budget.is_over():
+        for number, page in enumerate(fs.upload_pages(place.path)):
+            if number and budget.is_over():
+                seen = f"{uploads.count:,} were listed, then the time was up"
+                look.unknown.append(Unknown(_REST_OF_UPLOADS, seen, _MORE_TIME))
                 break
+            uploads.add_page(fs, page)
     except (LakeError, OSError) as error:
-        return uploads, Unknown("incomplete uploads", denied(error), "s3:ListBucketMultipartUploads")
+        if not uploads.count:
+            return UploadsLook(None, [Unknown("incomplete uploads", denied(error), _RIGHT_TO_UPLOADS)])
+        seen = f"{uploads.count:,} were listed, then: {denied(error)}"
+        look.unknown.append(Unknown(_REST_OF_UPLOADS, seen, _RIGHT_TO_UPLOADS))
     if uploads.problem:
-        return uploads, Unknown("the size of incomplete uploads", uploads.problem, "s3:ListMultipartUploadParts")
-    if uploads.measured < uploads.count:
+        question = Unknown("the size of incomplete uploads", uploads.problem, "s3:ListMultipartUploadParts")
+        look.unknown.append(question)
+    elif uploads.measured < uploads.count:
         seen = f"{uploads.measured:,} of {uploads.count:,} were measured, by a request each"
-        return uploads, Unknown("the size of the other incomplete uploads", seen, "S3 Storage Lens counts all")
-    return uploads, None
+        look.unknown.append(Unknown("the size of the other incomplete uploads", seen, "S3 Storage Lens counts all"))
+    return look
 
 
 def rules_of(fs: LakeFileSystem, bucket: str) -> tuple[str, ...] | Unknown:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tierlake.pipelines.model.partition_key import unescape_value
 
-__all__ = ["HIDDEN", "MARKER", "NO_DATA", "OTHER", "format_of", "hive_pair", "is_hidden", "is_one_of_many"]
+__all__ = ["HIDDEN", "MARKER", "NO_DATA", "OTHER", "format_of", "hive_pair", "is_hash", "is_hidden", "is_one_of_many"]
 
 HIDDEN: Final = "hidden"
 OTHER: Final = "other"
@@ -36,8 +36,12 @@ _FORMATS: Final = {
     "tgz": "archives",
 }
 _COMPRESSED: Final = ("gz", "zst", "zstd", "bz2", "xz", "snappy", "lz4")
-_MANY: Final = re.compile(r"[-_T:.\d]*\d[-_T:.\d]*Z?|[0-9a-fA-F]{2}|[0-9a-fA-F-]{8,}", re.ASCII)
-"""Numbers, dates, digits of a hash and UUIDs: names of folders that are made by the dozen."""
+_MANY: Final = re.compile(r"[-_T:.\d]*\d[-_T:.\d]*Z?|[0-9a-fA-F-]{8,}", re.ASCII)
+"""Numbers, dates and UUIDs: names of folders that are made by the dozen."""
+
+_HASH: Final = re.compile(r"(?=.*\d)[0-9a-fA-F]{2}", re.ASCII)
+_LETTERS: Final = re.compile(r"[a-fA-F]{2}")
+"""The first two digits of a hash, or the code of a country or a language."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -64,6 +68,20 @@ def is_hidden(folder: str) -> bool:
     return folder.startswith(("_", ".")) and "=" not in folder
 
 
-def is_one_of_many(folder: str) -> bool:
-    """Whether a name says that the folder is one of many alike, such as a day's or a hash's."""
-    return _MANY.fullmatch(folder) is not None
+def is_hash(folder: str) -> bool:
+    """Whether a name is the first two digits of a hash, and no word."""
+    return _HASH.fullmatch(folder) is not None
+
+
+def is_one_of_many(folder: str, *, among_hashes: bool) -> bool:
+    """Whether a name says that the folder is one of many alike, such as a day's or a hash's.
+
+    Args:
+        folder: The name.
+        among_hashes: Whether a folder beside it is named by a hash, so that two letters may be digits of one.
+    """
+    return (
+        _MANY.fullmatch(folder) is not None
+        or is_hash(folder)
+        or (among_hashes and _LETTERS.fullmatch(folder) is not None)
+    )

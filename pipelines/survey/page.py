@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from tierlake.connector.ages import rounded_age
@@ -89,9 +90,8 @@ def survey_text(survey: Survey, *, limit: int | None = _SHOWN) -> str:
 
 
 def _summary(survey: Survey) -> str:
-    number = len(survey.datasets)
-    datasets = "1 dataset" if number == 1 else f"{number:,} datasets"
-    objects = "1 object" if survey.objects == 1 else f"{survey.objects:,} objects"
+    datasets = formatting.counted(len(survey.datasets), "dataset")
+    objects = formatting.counted(survey.objects, "object")
     cost = "at no known price" if survey.monthly_cost is None else f"{_money(survey.monthly_cost)} a month"
     partly = "" if survey.is_complete else ", as far as it was listed"
     lines = [
@@ -131,7 +131,7 @@ _HEADINGS: Final = ("dataset", "kind", "class", "size", "objects", "small", "old
 
 
 def _row(one: SurveyedDataset, prefix: str, survey: Survey) -> tuple[str, ...]:
-    age = "-" if one.oldest is None else rounded_age(max(survey.as_of - one.oldest, survey.as_of - survey.as_of))
+    age = "-" if one.oldest is None else rounded_age(max(survey.as_of - one.oldest, timedelta(0)))
     kind = one.kind if one.kind not in {"files", "hive"} else f"{one.kind} {one.format}"
     classes = [figures.storage_class for figures in one.classes]
     named = classes[0] if len(classes) == 1 else f"{len(classes)} classes"
@@ -200,8 +200,8 @@ def _policies(survey: Survey) -> str:
 
 def _policy(one: Policy) -> list[str]:
     saved = f"saves {_money(one.monthly_saved)} a month: {_money(one.monthly_now)} now, {_money(one.monthly_then)} then"
-    objects = "1 object" if one.objects == 1 else f"{one.objects:,} objects"
-    amount = f"{objects}, {formatting.size(one.bytes)}" + (f"; {_money(one.one_off)} once" if one.one_off else "")
+    once = f"; {_money(one.one_off)} once" if one.one_off else ""
+    amount = f"{formatting.counted(one.objects, 'object')}, {formatting.size(one.bytes)}{once}"
     read = f"; reading all of it once would cost {_money(one.read_once)}" if one.read_once else ""
     return [
         *_wrapped(f"- {one.name}", then="  "),
@@ -218,8 +218,7 @@ def _unknown(survey: Survey) -> str:
 
 
 def _adoption(survey: Survey) -> str:
-    number = len(survey.specs)
-    datasets = "1 dataset" if number == 1 else f"{number:,} datasets"
+    datasets = formatting.counted(len(survey.specs), "dataset")
     written = "\n".join(_wrapped(f"{datasets} can be adopted: --out-dir DIR writes the YAML, then"))
     return f"{written}\n  tierlake adopt URI --spec DIR/NAME.yaml"
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tierlake.connector.profiles import Profile
+    from tierlake.pipelines.costs.model import Mover
     from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.prices import PriceList, Rates
     from tierlake.pipelines.survey.totals import Cells
 
-__all__ = ["TIER_STEPS", "Prices", "deletion", "intelligent_tiering", "lifecycle_rule", "tiering"]
+__all__ = ["Prices", "deletion", "intelligent_tiering", "lifecycle_rule", "tier_steps", "tiering"]
 
-TIER_STEPS: Final[tuple[tuple[int, Tier], ...]] = ((30, "warm"), (90, "cold"))
-"""Days of age and the tier from then on: the policy that is proposed."""
+_TIER_STEPS: Final[tuple[tuple[int, Tier], ...]] = ((30, "warm"), (90, "cold"))
 
 _INTELLIGENT: Final = "INTELLIGENT_TIERING"
 _UNREAD_DAYS: Final = 30
@@ -67,6 +67,15 @@ class Prices:
         return total
 
 
+def tier_steps(profile: Profile) -> tuple[tuple[int, Tier], ...]:
+    """Days of age and the tier from then on, of the tiers that a server has: the policy that is proposed.
+
+    Args:
+        profile: The server's.
+    """
+    return tuple((days, tier) for days, tier in _TIER_STEPS if tier in profile.tier_classes)
+
+
 @dataclass(slots=True)
 class _Sum:
     """What a policy moves and what that costs."""
@@ -99,8 +108,8 @@ def tiering(
     """
     total = _Sum()
     for cells in datasets:
-        _move(cells, prices, total, by_change=False, is_rule=False, keeps_versions=keeps_versions)
-    name = ", ".join(f"{tier} after {days} d" for days, tier in TIER_STEPS)
+        _move(cells, prices, total, prices.profile.mover, keeps_versions=keeps_versions)
+    name = ", ".join(f"{tier} after {days} d" for days, tier in tier_steps(prices.profile))
     return total.policy(f"tierlake: {name}, by event time", how, caution)
 
 
@@ -110,14 +119,12 @@ def lifecycle_rule(cells: Cells, prices: Prices, caution: str) -> Policy | None:
     if not profile.lifecycle_transitions or profile.remote_tiers:
         return None
     total = _Sum()
-    _move(cells, prices, total, by_change=True, is_rule=True)
-    steps = ", ".join(f"{profile.tier_classes[tier]} after {days} d" for days, tier in TIER_STEPS)
+    _move(cells, prices, total, "rule")
+    steps = ", ".join(f"{profile.tier_classes[tier]} after {days} d" for days, tier in tier_steps(profile))
     return total.policy(f"lifecycle rule: {steps}", "a rule of the bucket with these transitions", caution)
 
 
-def _move(
-    cells: Cells, prices: Prices, total: _Sum, *, by_change: bool, is_rule: bool, keeps_versions: bool = False
-) -> None:
+def _move(cells: Cells, prices: Prices, total: _Sum, mover: Mover, *, keeps_versions: bool = False) -> None:
     for (storage_class, step), amount in cells.items():
         moving = _target(AGE_STEPS_DAYS[step], prices.profile)
         source = prices.rates(storage_class)
@@ -126,17 +133,10 @@ def _move(
         if moving is None or source is None or target is None or moving[0] == storage_class or not large.count:
             continue
         least = timedelta(days=source.min_days.value)
-        if least and (not by_change or step_age(step) < least):
+        if least and (mover != "rule" or step_age(step) < least):
             continue  # it may have come to its class just now, and would be billed for the rest of its days
-        rates = MoveRates.of(
-            source,
-            target,
-            prices=prices.prices,
-            mover="tag" if is_rule else prices.profile.mover,
-            keeps_versions=keeps_versions,
-        )
-        per_1000 = target.transition.value if is_rule else rates.per_1000
-        one_off = large.count * per_1000 / 1000 + large.bytes / GIB * (0.0 if is_rule else rates.read)
+        rates = MoveRates.of(source, target, prices=prices.prices, mover=mover, keeps_versions=keeps_versions)
+        one_off = large.count * rates.per_1000 / 1000 + large.bytes / GIB * rates.read
         now, then = (large.monthly(one, prices.prices.standard) for one in (source, target))
         if now <= then or (now - then) * (moving[1] / MONTH) < one_off:
             continue
@@ -150,11 +150,12 @@ def _move(
 
 def _target(age_days: int, profile: Profile) -> tuple[str, timedelta] | None:
     """The class for an age, and for how long it is the one."""
-    for number, (days, tier) in reversed(list(enumerate(TIER_STEPS))):
-        if age_days >= days and tier in profile.tier_classes:
-            following = TIER_STEPS[number + 1 :]
-            horizon = timedelta(days=following[0][0] - days) if following else DEFAULT_HORIZON
+    following: int | None = None
+    for days, tier in reversed(tier_steps(profile)):
+        if age_days >= days:
+            horizon = DEFAULT_HORIZON if following is None else timedelta(days=following - days)
             return profile.tier_classes[tier], horizon
+        following = days
     return None
 
 

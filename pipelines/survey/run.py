@@ -27,9 +27,9 @@ from tierlake.pipelines.survey.looks import (
 )
 from tierlake.pipelines.survey.names import hive_pair
 from tierlake.pipelines.survey.page import Survey
-from tierlake.pipelines.survey.policies import Prices, tiering
+from tierlake.pipelines.survey.policies import Prices, tier_steps, tiering
 from tierlake.pipelines.survey.report import Unknown
-from tierlake.pipelines.survey.specs import adoption_of, file_name
+from tierlake.pipelines.survey.specs import adoptions_of, file_name
 from tierlake.pipelines.survey.summary import Seen, dataset_figures, proposals, waste_of
 from tierlake.pipelines.tables.nested import enclosing_root
 
@@ -46,7 +46,6 @@ __all__ = ["survey"]
 
 SECONDS: Final = 60.0
 _NAMED_RULES: Final = 3
-_TABLES: Final = ("delta", "iceberg", "hudi")
 
 
 def survey(
@@ -101,35 +100,36 @@ def survey(
     unknown: list[Unknown] = []
     if not is_complete:
         unknown.append(_not_listed(listing, place))
-    uploads, open_question = uploads_of(fs, place, now, budget)
-    unknown += [open_question] if open_question else []
+    uploads_look = uploads_of(fs, place, now, budget)
+    uploads = uploads_look.uploads
+    unknown += uploads_look.unknown
     old = OldVersions(now, steps)
     look = VersionsLook(old)
     if versioned is not False:
         look.look(fs, place, datasets, budget)
         unknown += [look.unknown] if look.unknown else []
     has_versions = look.unknown is None or old.entries > 0
-    if place.prefix and not (listing.objects or uploads.count or old.entries) and is_complete:
+    if place.prefix and not (listing.objects or (uploads and uploads.count) or old.entries) and is_complete:
         raise _nothing_below(fs, place)
     rules = rules_of(fs, place.bucket)
     if isinstance(rules, Unknown):
         unknown.append(rules)
     deltas = logs_of(fs, place, datasets, budget)
-    tables = [path for path, one in datasets.items() if one.kind in _TABLES or one.is_ours]
+    adoptions = adoptions_of(datasets, deltas, place.root)
     seen = [
         Seen(
             uri=place.uri(path),
             found=found,
             delta=deltas.get(path),
-            adoption=adoption_of(found, deltas.get(path), place.root(path), tables),
+            adoption=adoptions[path],
             is_whole=listing.is_whole(path),
             old=_counted(look, path) if has_versions else None,
         )
         for path, found in datasets.items()
     ]
-    listable = None if open_question and open_question.name == "incomplete uploads" else uploads
     shown = old if has_versions else None
-    policies = proposals(seen, listable, shown, prices, keeps_versions=bool(versioned))
+    waste = waste_of(seen, uploads, shown, prices)
+    policies = proposals(seen, uploads, shown, prices, waste=waste, keeps_versions=bool(versioned))
     outside = listing.objects - sum(one.found.count for one in seen)
     costs = [
         prices.monthly_of(cells) for one in seen for cells in (one.found.data.by_change, one.found.beside.by_change)
@@ -150,12 +150,12 @@ def survey(
         datasets=tuple(
             dataset_figures(one, prices) for one in sorted(seen, key=lambda one: (-one.found.bytes, one.uri))
         ),
-        waste=waste_of(seen, listable, shown, prices),
+        waste=waste,
         policies=tuple(sorted(policies, key=lambda one: -one.monthly_saved)),
         unknown=tuple(unknown),
         folder_markers=outside,
         notes=tuple(_notes(fs, place, rules)),
-        specs=_specs(seen, prices, place),
+        specs=_specs(seen, prices, place, keeps_versions=bool(versioned)),
     )
 
 
@@ -251,11 +251,11 @@ def _notes(fs: LakeFileSystem, place: Place, rules: tuple[str, ...] | Unknown) -
     return notes
 
 
-def _specs(seen: list[Seen], prices: Prices, place: Place) -> dict[str, str]:
+def _specs(seen: list[Seen], prices: Prices, place: Place, *, keeps_versions: bool) -> dict[str, str]:
     specs: dict[str, str] = {}
     for one in seen:
         if one.adoption.problem is None and one.is_whole:
-            pays = tiering([one.windows], prices, keeps_versions=False, how="", caution="") if one.windows else None
+            pays = tiering([one.windows], prices, keeps_versions=keeps_versions, how="", caution="")
             name = file_name(place.root(one.found.path), specs)
-            specs[name] = one.adoption.spec(one.uri, has_tiers=pays is not None)
+            specs[name] = one.adoption.spec(one.uri, tier_steps(prices.profile) if pays else ())
     return specs

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tierlake.pipelines.costs.amounts import Amount
+from tierlake.pipelines.costs.amounts import Amount, size_steps
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.survey import policies
 from tierlake.pipelines.survey.ages import AGE_STEPS_DAYS
@@ -15,6 +15,8 @@ from tierlake.pipelines.survey.report import ClassFigures, FormatFigures, Policy
 from tierlake.pipelines.survey.totals import Cells, Totals, merge_cells
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tierlake.pipelines.survey.classification import FoundDataset
     from tierlake.pipelines.survey.delta_logs import DeltaFigures
     from tierlake.pipelines.survey.leftovers import OldVersions, Uploads
@@ -184,7 +186,7 @@ def waste_of(
         size = sum(one.unreferenced[1] for one in known if one.unreferenced)
         costs = [_unreferenced_cost(one, prices) for one in known]
         cost = None if None in costs else sum(one for one in costs if one is not None)
-        tables = "1 Delta table" if len(known) == 1 else f"{len(known):,} Delta tables"
+        tables = formatting.counted(len(known), "Delta table")
         waste.append(
             Waste("unreferenced files", files, size, cost, f"replaced, expired or never committed, of {tables}")
         )
@@ -192,7 +194,7 @@ def waste_of(
 
 
 def _monthly(storage_class: str, count: int, size: int, prices: Prices) -> float | None:
-    amount = Amount()
+    amount = Amount(size_steps(prices.prices))
     amount.count, amount.bytes = count, size
     return prices.monthly(storage_class, amount)
 
@@ -212,20 +214,29 @@ def proposals(
     versions: OldVersions | None,
     prices: Prices,
     *,
+    waste: Iterable[Waste],
     keeps_versions: bool,
 ) -> tuple[Policy, ...]:
-    """The policies that save more than they cost; the arguments are those of `waste_of`."""
+    """The policies that save more than they cost.
+
+    Args:
+        seen: As for `waste_of`, and so are the next three.
+        uploads: Incomplete uploads.
+        versions: Old versions.
+        prices: Of the server.
+        waste: The result of `waste_of`.
+        keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
+    """
     profile = prices.profile
     tiered = [one.windows for one in seen if one.adoption.problem is None and one.is_whole and one.windows]
     everything: Cells = {}
     for one in seen:
         merge_cells(everything, one.found.data.by_change)
         merge_cells(everything, one.found.beside.by_change)
-    number = "1 dataset" if len(tiered) == 1 else f"{len(tiered):,} datasets"
+    number = formatting.counted(len(tiered), "dataset")
     tags = "needs remote tiers: `tierlake bucket plan` shows them; " if profile.mover == "tag" else ""
     vacuum = [one for one in seen if one.unreferenced is not None and one.unreferenced[0]]
     first = "; unreferenced files count too: vacuum first" if vacuum else ""
-    waste = {one.name: one for one in waste_of(seen, uploads, versions, prices)}
     proposed = [
         policies.tiering(
             tiered,
@@ -248,7 +259,7 @@ def proposals(
                 "`tierlake vacuum`, or the VACUUM of the engine that writes them",
                 "gives up undo and time travel; files of running writers stay for their grace",
                 amounts=[one.unreferenced for one in vacuum if one.unreferenced],
-                monthly=waste["unreferenced files"].monthly_cost,
+                monthly=next(one.monthly_cost for one in waste if one.name == "unreferenced files"),
             )
         )
     return tuple(one for one in proposed if one is not None)

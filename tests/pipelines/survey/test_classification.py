@@ -10,15 +10,31 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tierlake.pipelines.costs.amounts import BILLED_LEAST
 from tierlake.pipelines.survey.classification import datasets_in, owner_of
 from tierlake.pipelines.survey.folders import Folder, FolderTree
-from tierlake.pipelines.survey.listing import _count_shared, _folders_above
-from tierlake.pipelines.survey.looks import Place
-from tierlake.pipelines.survey.names import format_of, hive_pair, is_hidden, is_one_of_many
+from tierlake.pipelines.survey.listing import _count_shared, _folders_above, listed
+from tierlake.pipelines.survey.looks import Budget, Place
+from tierlake.pipelines.survey.names import format_of, hive_pair, is_hash, is_hidden, is_one_of_many
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 
-SEGMENTS = ["a", "b", "2024", "07", "7f", "date=2024-01-01", "date=2024-01-02", "x=", "=x", "", "a b%20é", "*", "_tmp"]
+SEGMENTS = [
+    "a",
+    "b",
+    "2024",
+    "07",
+    "7f",
+    "be",
+    "date=2024-01-01",
+    "date=2024-01-02",
+    "x=",
+    "=x",
+    "",
+    "a b%20é",
+    "*",
+    "_tmp",
+]
 MARKS = ["_delta_log", ".hoodie", "metadata", "_lake"]
 NAMES = ["x.parquet", "y.csv", "v1.metadata.json", "dataset.json", f"{0:020}.json", "_SUCCESS", ""]
 
@@ -63,26 +79,35 @@ def tables_of(keys):
     return tables
 
 
-def root_of(key, tables):
+def with_hashes(keys):
+    """The folders in which one is named by a hash."""
+    paths = [key.split("/")[:-1] for key in keys]
+    return {prefix(path[:depth]) for path in paths for depth, one in enumerate(path) if is_hash(one)}
+
+
+def root_of(key, tables, hashed):
     """The dataset of a key."""
     path = key.split("/")[:-1]
     for depth in range(len(path), -1, -1):
         if prefix(path[:depth]) in tables:
             return prefix(path[:depth])
     own = 0
-    while own < len(path) and not (hive_pair(path[own]) or is_hidden(path[own]) or is_one_of_many(path[own])):
+    while own < len(path):
+        name, among_hashes = path[own], prefix(path[:own]) in hashed
+        if hive_pair(name) or is_hidden(name) or is_one_of_many(name, among_hashes=among_hashes):
+            break
         own += 1
     return prefix(path[:own])
 
 
 def oracle(keys):
     """The datasets, key by key: path to kind, objects and bytes."""
-    tables = tables_of(keys)
+    tables, hashed = tables_of(keys), with_hashes(keys)
     paths = [key.split("/")[:-1] for key in keys]
     hives = {prefix(path[:depth]) for path in paths for depth, one in enumerate(path) if hive_pair(one)}
     members = defaultdict(list)
     for key in keys:
-        members[root_of(key, tables)].append(key)
+        members[root_of(key, tables, hashed)].append(key)
     order = ("delta", "iceberg", "hudi")
     return {
         root: (
@@ -100,6 +125,9 @@ def oracle(keys):
 @example(["a/2024/_delta_log/x", "a/2024/1.parquet", "a/2025/1.parquet"])
 @example(["2024/date=1/x.csv", "date=1/t/_delta_log/x"])
 @example(["/x.csv", "a//x.csv"])
+@example(["be/x.csv", "de/x.csv", "fr/x.csv"])
+@example(["a/7f/x.csv", "a/be/x.csv", "b/be/x.csv", "b/ca/_delta_log/x"])
+@example(["be/x.csv", "c0/x.csv"])
 @pytest.mark.parametrize("order", ["bytes of keys", "names of folders"])
 def test_each_object_belongs_to_the_dataset_that_an_oracle_names(order, keys):
     # S3 sorts whole keys; SeaweedFS sorts each folder by itself
@@ -107,9 +135,9 @@ def test_each_object_belongs_to_the_dataset_that_an_oracle_names(order, keys):
     found = datasets_in(tree_of(listed).close())
     expected = oracle(keys)
     assert {path: (one.kind, one.count, one.bytes) for path, one in found.items()} == expected
-    assert {key: owner_of(key, expected) for key in keys if root_of(key, tables_of(keys)) in expected} == {
-        key: root for key in keys if (root := root_of(key, tables_of(keys))) in expected
-    }
+    roots = {key: root_of(key, tables_of(keys), with_hashes(keys)) for key in keys}
+    roots = {key: root for key, root in roots.items() if root in expected}
+    assert {key: owner_of(key, expected) for key in roots} == roots
 
 
 def folders_of(folder: Folder) -> int:
@@ -216,3 +244,73 @@ def test_parts_of_a_listing_tell_the_same_together(keys, data):
         path: one.data.partitions for path, one in whole.items()
     }
     assert {path: one.columns for path, one in found.items()} == {path: one.columns for path, one in whole.items()}
+
+
+def test_two_letters_are_a_country_unless_hashes_are_beside_them():
+    sales = [f"sales/{code}/day=2024-01-01/x.parquet" for code in ("at", "be", "ca", "de", "fr")]
+    found = datasets_in(tree_of(sales).close())
+    assert {path: one.kind for path, one in found.items()} == dict.fromkeys(
+        (f"sales/{code}/" for code in ("at", "be", "ca", "de", "fr")), "hive"
+    )
+    prefixes = [f"data/{number:02x}/{inner:02x}/x.csv" for number in range(256) for inner in range(0, 256, 7)]
+    root = tree_of(prefixes).close()
+    assert {path: one.count for path, one in datasets_in(root).items()} == {"data/": len(prefixes)}
+    assert folders_of(root) < 20
+
+
+def test_a_key_of_slashes_alone_is_as_deep_as_it_likes():
+    deep = "/" * 1023
+    keys = sorted(["2023" + deep + "x", "2024" + deep + "x", deep + "x.csv"])
+    found = datasets_in(tree_of(keys).close())
+    assert {path: one.count for path, one in found.items()} == {"": 2, deep: 1}
+
+
+class Keys:
+    """A store in memory that lists as S3 does, in pages of so many keys."""
+
+    def __init__(self, keys, page):
+        self.keys, self.page = sorted(keys, key=str.encode), page
+
+    def object_pages(self, path, start_after=""):
+        keys = [key for key in self.keys if key.startswith(path.partition("/")[2]) and key > start_after]
+        for first in range(0, len(keys), self.page):
+            yield [
+                {"Key": key, "Size": size_of(key), "LastModified": NOW - timedelta(days=len(key))}
+                for key in keys[first : first + self.page]
+            ]
+
+    def call_s3(self, _, Bucket, Prefix, Delimiter):  # noqa: N803 - S3's names
+        below = [key[len(Prefix) :] for key in self.keys if key.startswith(Prefix)]
+        folders = dict.fromkeys(f"{Prefix}{key.partition(Delimiter)[0]}/" for key in below if Delimiter in key)
+        beside = [f"{Prefix}{key}" for key in below if Delimiter not in key]
+        return {"CommonPrefixes": [{"Prefix": one} for one in folders], "Contents": [{"Key": one} for one in beside]}
+
+
+def figures_of(root):
+    return {
+        path: (
+            one.kind, one.is_ours, one.has_hint, one.log, one.count, one.bytes, one.direct, one.markers, one.columns,
+            one.data.partitions, one.data.first_end, one.stems is None,
+            {name: tuple(numbers) for name, numbers in one.data.formats.items()},
+            {name: tuple(numbers) for name, numbers in one.beside.formats.items()},
+            {(name, *cell): one.count for name, cells in one.data.by_window.items() for cell, one in cells.items()},
+            {cell: amount.bytes for cell, amount in one.data.by_change.items()},
+        )
+        for path, one in datasets_in(root).items()
+    }  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(keys, st.integers(1, 4), st.sampled_from(["", "a/"]))
+@example(["a/x.csv", "b/x.csv", "c/x.csv", "x=/", f"x=/_delta_log/{0:020}.json", "x=/x.parquet"], 1, "")
+def test_a_listing_in_parts_has_the_figures_of_a_serial_one(keys, page, prefix):
+    place = Place("b", prefix)
+    serial = FolderTree(NOW)
+    for entries in Keys(keys, max(len(keys), 1)).object_pages(place.path):
+        serial.add_page(entries, prefix)
+    in_parts = listed(
+        Keys(keys, page), place, Budget(None, None, lambda: 0.0), now=NOW, steps=(BILLED_LEAST,), has_versions=False,
+        progress=lambda _: None,
+    )  # fmt: skip
+    assert (in_parts.objects, in_parts.gaps) == (serial.count, ())
+    assert figures_of(in_parts.root) == figures_of(serial.close())
