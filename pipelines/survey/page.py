@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tierlake.connector.ages import rounded_age
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.cells import blanked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -233,7 +234,11 @@ def _money(dollars: float | None) -> str:
 
 
 def _wrapped(text: str, *, first: str = "", then: str = "  ") -> Iterable[str]:
-    shown = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     return textwrap.wrap(
-        shown, WIDTH, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
+        blanked(text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
