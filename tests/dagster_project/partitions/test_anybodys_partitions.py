@@ -206,7 +206,11 @@ def test_frames_of_each_library_go_in_and_out(project: Project) -> None:
         "from_table": frame,
         "from_reader": frame.to_reader(),
         "from_batches": iter([*rows(1).to_batches(), *rows(2).to_batches()]),
-        "by_key": {"2013-01-01": rows(1).to_pandas(), "2013-01-02": pl.from_arrow(rows(2)).lazy()},
+        "by_key": {
+            "2013-01-01": rows(1).to_pandas(),
+            "2013-01-02": pl.from_arrow(rows(2)).lazy(),
+            "2013-01-03": rows(3).slice(0, 0),
+        },
     }
     for name, what in returned.items():
         project.asset(_returning(what), name, **ONCE)
