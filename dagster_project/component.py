@@ -169,14 +169,17 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         default=None, description="Resource key of what hears of failed steps, such as an `alerts.Webhook`."
     )
     partitions_per_run: int | None = Field(
-        default=None, ge=1, description="Of a backfill, each run being one commit; without it one run does them all."
+        default=None,
+        ge=1,
+        description="Of a backfill, each run being one commit; without it one run does them all. Where partitions are "
+        "not windows of time alone, each is a run of its own, and this cannot be set.",
     )
-    preview_rows: int = Field(
-        default=0,
+    preview_rows: int | None = Field(
+        default=None,
         ge=0,
         le=MOST_ROWS,
-        description="Rows of a run that Dagster shows; its database keeps them, whatever expires or is erased. 0 shows "
-        "none.",
+        description="Rows of a run that Dagster shows, 0 for none; its database keeps them, whatever expires or is "
+        "erased. Without it, as the IO manager says.",
     )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
     description: str | None = Field(default=None, description="The asset's; without it, the source's docstring.")
@@ -206,7 +209,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             schedule_status=dg.DefaultScheduleStatus[self.schedule_status.upper()],
         )
         metadata = links_to_jobs(asset, automation)
-        if self.preview_rows:
+        if self.preview_rows is not None:
             metadata[PREVIEW_ROWS] = self.preview_rows
         written = dg.Definitions(assets=[self._asset(asset, metadata, hooks)])
         automated = dataset_definitions(asset, automation)

@@ -46,8 +46,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     partitioned as it is itself, by the column that `partition_expr` in its metadata names.
 
     Outputs are pandas, polars or Dask frames (lazy ones too), pyarrow tables, batches, readers or datasets, paths of
-    files, iterators that yield any of these one by one, or a dict of these by partition key. What is lazy or yielded is
-    stored while it comes, in one commit. A generator is returned as `dg.Output(rows())`: Dagster takes a bare one for a
+    files, iterators that yield paths or any of the others one by one, or a dict of these by partition key, with one for
+    each partition of the run; a row's own columns say which it belongs to. What is lazy or yielded is stored while it
+    comes, in one commit. A generator is returned as `dg.Output(rows())`: Dagster takes a bare one for a
     generator of its own events.
 
     Inputs have the type of their annotation: `pandas.DataFrame` (also without one), `polars.DataFrame`,

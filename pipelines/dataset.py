@@ -1001,14 +1001,17 @@ class Dataset:
 
     def _some(self, keys: Keys | None, version: Version = None) -> tuple[PartitionKey, ...] | None:
         """The partitions of an argument: exact keys as they are, others as that version has them; None is all."""
-        from tierlake.pipelines.query.read import snapshot_at
-        from tierlake.pipelines.tables.requested_keys import select
-
         if keys is None or (not isinstance(keys, str | PartitionKey | Selection) and not (keys := tuple(keys))):
             return None if keys is None else ()
         selection = Selection.of(keys)
         exact = selection.exact(self.spec)
-        return exact if exact is not None else select(self.spec, snapshot_at(self._handle, version), selection)
+        if exact is not None:
+            return exact
+        from tierlake.pipelines.query.read import snapshot_at
+        from tierlake.pipelines.tables.requested_keys import select
+
+        snapshot = self._handle.table.snapshot() if version is None else snapshot_at(self._handle, version)
+        return select(self.spec, snapshot, selection)
 
     def _instant(self, value: datetime | date | str | None) -> datetime:
         time = self._handle.spec.partition.time

@@ -30,7 +30,7 @@ _RETENTION, _GRACE = timedelta(days=300), timedelta(days=7)
 
 _KEPT: Final = Policy()
 _RULES: Final = Policy(_STEPS, _RETENTION, mover="rule", must_pay=False)
-_OURS: Final = Policy(_STEPS, _RETENTION + _GRACE)
+_OURS: Final = Policy(_STEPS, _RETENTION, grace=_GRACE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, child_o
             is_told = done.exists()
             if ui or not is_told:
                 stack.enter_context(stage.staged(server, folder))
+        if is_told and not ui:
+            echo(f"The story has been told here: delete {folder} to hear it again.")
         code = 0 if is_told else stage.run_story_in_child(folder, as_json=as_json)
         if code:
             return code

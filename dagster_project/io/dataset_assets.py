@@ -83,6 +83,9 @@ def source_asset(
         hooks: Hooks of its step.
     """
     over_time = isinstance(asset.partitions_def, dg.TimeWindowPartitionsDefinition)
+    if partitions_per_run and not over_time:
+        message = f"{asset.name}: each of its partitions is a run of its own, as they are not windows of time alone"
+        raise SpecError(message, hint="leave partitions_per_run out")
 
     def written(context: dg.AssetExecutionContext) -> Any:
         with dagster_failures(context):

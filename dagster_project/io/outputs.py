@@ -49,7 +49,7 @@ def source_of(obj: object, known_columns: Callable[[], pa.Schema | None], text: 
     Raises:
         SourceError: A generator that yields nothing, or something that is no rows.
     """
-    if isinstance(obj, dict) and obj and any(map(_is_streamed, obj.values())):
+    if isinstance(obj, dict) and obj and any(_is_streamed(one) or isinstance(one, str | Path) for one in obj.values()):
         parts = chain.from_iterable(part if isinstance(part, Iterator) else [part] for part in obj.values())
         return _streamed(parts, known_columns(), text)
     if not _is_streamed(obj):
@@ -137,7 +137,9 @@ def _as_known(schema: pa.Schema, known: pa.Schema | None) -> pa.Schema:
 
 
 def _is_comparable(one: pa.DataType, other: pa.DataType) -> bool:
-    return all(map(_is_number, (one, other))) or all(map(pat.is_temporal, (one, other)))
+    if pat.is_timestamp(one) and pat.is_timestamp(other):
+        return (one.tz is None) == (other.tz is None)  # a clock's time is no instant
+    return any(all(map(kind, (one, other))) for kind in (_is_number, pat.is_date, pat.is_time, pat.is_duration))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -120,7 +120,8 @@ def _automation() -> Iterator[ScaffoldField]:
     yield ScaffoldField(
         "partitions_per_run",
         100,
-        "How many partitions one run of a backfill takes; each run is one commit. Default: all in one run.",
+        "How many partitions one run of a backfill takes; each run is one commit. Default: all in one run. With `by` "
+        "each partition is a run of its own.",
     )
     yield ScaffoldField(
         "preview_rows",

@@ -45,15 +45,17 @@ class Policy:
 
     Attributes:
         steps: From which age on they belong in which storage class, youngest first.
-        expire_after: The age at which they are deleted; None where they stay.
+        expire_after: The age at which they expire, and are moved no more; None where they stay.
         mover: How they move.
         must_pay: Whether a move is left out that costs more than it saves. A lifecycle rule moves all the same.
+        grace: How much later than they expire they are deleted.
     """
 
     steps: tuple[tuple[timedelta, str], ...] = ()
     expire_after: timedelta | None = None
     mover: Mover = "copy"
     must_pay: bool = True
+    grace: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,12 @@ class _Stay:
 
 
 def _stays(lot: Lot, policy: Policy, prices: PriceList) -> Iterator[_Stay]:
-    gone = None if policy.expire_after is None else max(lot.born + policy.expire_after, lot.stored)
+    expires = None if policy.expire_after is None else max(lot.born + policy.expire_after, lot.stored)
     start, place, moved = lot.stored, prices.classes[_HOT], Forecast()
     steps = [(max(lot.born + after, lot.stored), prices.classes[name]) for after, name in policy.steps]
     for position, (moment, target) in enumerate(steps):
         later = [steps[position + 1][0]] if position + 1 < len(steps) else []
-        follows = min(later + ([gone] if gone is not None else []), default=None)
+        follows = min(later + ([expires] if expires is not None else []), default=None)
         if follows is not None and follows <= moment:
             continue
         rates = MoveRates.of(place, target, prices=prices, mover=policy.mover)
@@ -148,4 +150,4 @@ def _stays(lot: Lot, policy: Policy, prices: PriceList) -> Iterator[_Stay]:
             continue
         yield _Stay(start, moment, place, moved)
         start, place, moved = moment, target, Forecast(moves=cost.requests + cost.retrieval)
-    yield _Stay(start, gone, place, moved)
+    yield _Stay(start, None if expires is None else expires + policy.grace, place, moved)

@@ -323,6 +323,18 @@ def test_a_backfill_is_one_run_or_as_many_as_are_said(said: str, at_once: int | 
     assert node.backfill_policy.max_partitions_per_run == at_once
 
 
+def test_runs_of_several_partitions_are_those_of_windows_of_time_alone() -> None:
+    with pytest.raises(SpecError, match="each of its partitions is a run of its own"):
+        LakeDataset(
+            key="visits",
+            source=f"{__name__}.two_rows_a_day",
+            start="2013-01-01",
+            partition={"time": {"column": "at", "every": "day"}, "by": ["city"]},
+            values={"city": ["Oslo"]},
+            partitions_per_run=3,
+        ).definitions()
+
+
 @pytest.mark.parametrize(("said", "pool"), [("", "tierlake"), ("pool: lake_eu", "lake_eu"), ("pool: null", None)])
 def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: str | None) -> None:
     repository = definitions(LakeResource(), FLIGHTS + said).get_repository_def()

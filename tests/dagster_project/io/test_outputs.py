@@ -120,6 +120,27 @@ def test_a_type_that_does_not_is_an_error_that_names_the_column(first: pa.Array,
         table(stream)
 
 
+def test_a_clocks_time_is_no_instant() -> None:
+    instants = pa.schema([("at", pa.timestamp("us", "UTC"))])
+    naive = pa.table({"at": pa.array([datetime(2013, 7, 4, 12)], pa.timestamp("us"))})  # noqa: DTZ001 - that is the point
+    assert opened(iter([naive]), instants).schema.field("at").type == pa.timestamp("us"), (
+        "as an eager frame's, refused later"
+    )
+    aware = naive.cast(instants)
+    for items, known in (([aware, naive], None), ([naive, aware], None), ([aware, naive], instants)):
+        with pytest.raises(SourceError, match=r"column at is timestamp.* in item 2 of the source"):
+            table(opened(iter(items), known))
+    with pytest.raises(SourceError, match="column at is date32"):
+        table(opened(iter([aware, pa.table({"at": pa.array([datetime(2013, 7, 4, tzinfo=UTC).date()])})])))
+
+
+def test_a_dict_of_paths_is_rows(tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f"{day}.csv").write_text(f"n\n{day}\n")
+    stream = opened({"2013-01-01": str(tmp_path / "1.csv"), "2013-01-02": tmp_path / "2.csv"})
+    assert table(stream).column("n").to_pylist() == ["1", "2"]
+
+
 @pytest.mark.parametrize(
     ("items", "why"),
     [

@@ -1,5 +1,6 @@
 """Bills to come, held against a walk from day to day."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,26 +26,30 @@ lots = st.builds(
 )
 ages = st.lists(st.integers(min_value=0, max_value=500), min_size=2, max_size=2).map(sorted)
 policies = st.builds(
-    lambda ages, expire, mover: Policy(
+    lambda ages, expire, mover, grace: Policy(
         ((ages[0] * DAY, "STANDARD_IA"), (ages[1] * DAY, "GLACIER_IR")),
         None if expire is None else expire * DAY,
         mover,
         must_pay=False,
+        grace=grace * DAY,
     ),
     ages,
     st.none() | st.integers(min_value=0, max_value=600),
     st.sampled_from(["copy", "tag", "rule"]),
+    st.integers(min_value=0, max_value=10),
 )
 
 
 def walked(lot: Lot, policy: Policy, since: datetime, until: datetime) -> float:
     """Storage alone, a day at a time: what is stored at a day's beginning is so all day."""
     total, today = 0.0, since
+    expires = None if policy.expire_after is None else max(lot.born + policy.expire_after, lot.stored)
+    moves = [(max(lot.born + after, lot.stored), name) for after, name in policy.steps]
     while today < until:
-        age = today - lot.born
-        is_gone = policy.expire_after is not None and age >= policy.expire_after
+        is_gone = expires is not None and today >= expires + policy.grace
         if today >= lot.stored and not is_gone:
-            place = ([name for after, name in policy.steps if age >= after] or ["STANDARD"])[-1]
+            done = [name for moment, name in moves if moment <= today and (expires is None or moment < expires)]
+            place = ([*done] or ["STANDARD"])[-1]
             total += monthly_storage(lot.sizes, AWS.classes[place]) * (DAY / MONTH)
         today += DAY
     return total
@@ -71,8 +76,8 @@ def test_two_spans_are_billed_as_one(lot: Lot, policy: Policy, since: datetime, 
 def test_moves_that_must_pay_never_cost_more_than_staying(lot: Lot, policy: Policy) -> None:
     ends = lot.stored if policy.expire_after is None else max(lot.born + policy.expire_after, lot.stored)
     until = max(ends, lot.born + 500 * DAY, lot.stored) + 366 * DAY
-    careful = Policy(policy.steps, policy.expire_after, policy.mover)
-    staying = Policy((), policy.expire_after)
+    careful = Policy(policy.steps, policy.expire_after, policy.mover, grace=policy.grace)
+    staying = Policy((), policy.expire_after, grace=policy.grace)
     bills = [forecast([lot], each, AWS, since=lot.stored, until=until).total for each in (careful, staying)]
     assert bills[0] <= bills[1] + 1e-9
 
@@ -99,3 +104,9 @@ def test_what_leaves_a_class_too_early_is_charged_for_the_rest() -> None:
 def test_what_is_past_its_retention_at_the_upload_costs_nothing() -> None:
     lot = Lot((GIB,), TODAY, TODAY - 400 * DAY)
     assert forecast([lot], RULES, AWS, since=TODAY, until=TODAY + 365 * DAY) == Forecast()
+
+
+def test_the_grace_of_what_is_past_its_retention_is_paid_for() -> None:
+    lot = Lot((GIB,), TODAY, TODAY - 400 * DAY)
+    bill = forecast([lot], replace(RULES, grace=7 * DAY), AWS, since=TODAY, until=TODAY + 365 * DAY)
+    assert bill == Forecast(storage=pytest.approx(7 * DAY / MONTH * 0.023))
