@@ -114,7 +114,6 @@ def check_new(
     from tierlake.pipelines.tables.creation import check_place, first_schema
 
     refuse_after_fork()
-    check_place(spec)
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
     check_partitioned(spec.partition, declared_schema(spec.columns))
@@ -129,6 +128,7 @@ def check_new(
     _check_free(inside, spec, below, schema)
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
+    check_place(spec)
     return True
 
 
