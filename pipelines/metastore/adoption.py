@@ -214,7 +214,7 @@ def _adopt_prefix(
     dry_run: bool,
 ) -> AdoptReport:
     """Give a prefix a log that names its files, then our description."""
-    from tierlake.pipelines.tables.creation import check_place
+    from tierlake.pipelines.tables.creation import check_is_no_partition, check_place
     from tierlake.pipelines.tables.delta import LakeDeltaTable
     from tierlake.pipelines.tables.lost_log import has_log
 
@@ -227,6 +227,7 @@ def _adopt_prefix(
         _check_described(opened.spec, fields)
         spec = opened.spec.model_copy(update={"format": "delta"})
     check_place(spec)
+    check_is_no_partition(spec)
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
         if has_log(inside, spec.root):  # an adoption was interrupted, and no session of ours has written since

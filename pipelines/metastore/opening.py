@@ -111,9 +111,10 @@ def check_new(
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from tierlake.pipelines.model.partition_types import check_partitioned
     from tierlake.pipelines.model.stored_types import declared_schema
-    from tierlake.pipelines.tables.creation import check_place, first_schema
+    from tierlake.pipelines.tables.creation import check_is_no_partition, check_place, first_schema
 
     refuse_after_fork()
+    check_place(spec)
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
     check_partitioned(spec.partition, declared_schema(spec.columns))
@@ -128,7 +129,7 @@ def check_new(
     _check_free(inside, spec, below, schema)
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
-    check_place(spec)
+    check_is_no_partition(spec)
     return True
 
 

@@ -18,19 +18,26 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.spec import DatasetSpec
 
-__all__ = ["check_begun", "check_place", "create_table", "first_schema", "is_just_created"]
+__all__ = ["check_begun", "check_is_no_partition", "check_place", "create_table", "first_schema", "is_just_created"]
 
 
 def check_place(spec: DatasetSpec) -> None:
     """Check that a new table of the spec's format can be where it says.
 
     Raises:
-        UnsupportedByTable: deltalake would take its name for another one's, or readers its folder for a partition.
+        UnsupportedByTable: deltalake would take its name for another one's.
     """
-    if spec.format != "delta":
-        return
-    delta_url(spec.root)
-    if "=" in spec.uri.rpartition("/")[2]:
+    if spec.format == "delta":
+        delta_url(spec.root)
+
+
+def check_is_no_partition(spec: DatasetSpec) -> None:
+    """Check that readers would not take a new table for a partition of what is above it.
+
+    Raises:
+        UnsupportedByTable: Its name has `=`.
+    """
+    if spec.format == "delta" and "=" in spec.uri.rpartition("/")[2]:
         message = f"{spec.uri} cannot be a Delta table: its last segment looks like a partition of what is above it"
         raise UnsupportedByTable(message, hint="choose a name without =, which folders above it may have")
 
