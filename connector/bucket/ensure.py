@@ -9,7 +9,7 @@ from fsspec.asyn import sync
 
 from tierlake.connector.bucket.lifecycle import RULE_PREFIX, rule_id, rules_part, tier_rules
 from tierlake.connector.bucket.plan import apply_parts, site_of
-from tierlake.connector.bucket.setup import default_encryption, existence, versioning
+from tierlake.connector.bucket.setup import BUCKET, default_encryption, existence, versioning
 from tierlake.connector.bucket.spec import BucketSpec
 from tierlake.connector.errors import BucketNotFound, UnsupportedByServer
 from tierlake.connector.names import check_new_bucket
@@ -110,7 +110,7 @@ async def _ensure_bucket(store: Store, spec: BucketSpec) -> BucketChange:
         if not isinstance(error, UnsupportedByServer):
             raise error
         lacking.append(str(error))
-    changed = tuple(item.aspect for item in applied.done if item.aspect != "bucket")
+    changed = tuple(item.aspect for item in applied.done if item.aspect != BUCKET)
     return BucketChange(spec.bucket, not site.exists, changed, tuple(lacking))
 
 

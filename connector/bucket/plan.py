@@ -11,6 +11,7 @@ Reading a bucket needs an administrator's rights. If an aspect cannot be read, n
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,19 @@ from tierlake.connector.bucket.items import Item, Part, Site
 from tierlake.connector.bucket.lifecycle import lifecycle
 from tierlake.connector.bucket.minio_tier import remote_tier_part
 from tierlake.connector.bucket.policy import denied_encryption, denied_transport
-from tierlake.connector.bucket.setup import default_encryption, existence, versioning
-from tierlake.connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed, UnsupportedByServer
+from tierlake.connector.bucket.setup import BUCKET, default_encryption, existence, versioning
+from tierlake.connector.errors import (
+    AccessDenied,
+    AppliedInPart,
+    BucketNotFound,
+    LakeError,
+    PreconditionFailed,
+    UnsupportedByServer,
+)
 from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from tierlake.connector.bucket.spec import BucketSpec
     from tierlake.connector.client.store import Store
@@ -50,6 +58,9 @@ _ASPECTS = {
 }
 """A safe order: first the bucket is closed; encryption is set before it is demanded; tiers come before the rules that
 name them; the policy, which can lock its author out, comes last."""
+
+_SETTLING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Waits for a new bucket to be known everywhere: SeaweedFS goes on saying for a moment that there is none."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +256,21 @@ class Applied:
     failures: dict[str, LakeError]
 
 
-async def apply_parts(parts: list[Part]) -> Applied:
+async def _written(part: Part, waits: Iterable[float], pause: Callable[[float], Awaitable[object]]) -> None:
+    for seconds in waits:
+        try:
+            return await part.write()
+        except BucketNotFound:
+            await pause(seconds)
+    return await part.write()
+
+
+async def apply_parts(parts: list[Part], *, pause: Callable[[float], Awaitable[object]] = asyncio.sleep) -> Applied:
     """Write the parts that differ, in order.
+
+    Args:
+        parts: Of one bucket.
+        pause: Waits for some seconds, where the server does not know yet what it has just created.
 
     Raises:
         LakeError: One of them would fail; nothing was changed.
@@ -260,8 +284,9 @@ async def apply_parts(parts: list[Part]) -> Applied:
         todo = [item for item in part.items if item.is_todo]
         if not todo:
             continue
+        is_new = any(item.aspect == BUCKET for item in done)
         try:
-            await part.write()
+            await _written(part, _SETTLING_SECONDS if is_new else (), pause)
         except LakeError as error:
             failures |= {item.aspect: error for item in todo}
             if not isinstance(error, UnsupportedByServer):

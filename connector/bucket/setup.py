@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from tierlake.connector.bucket.spec import BucketSpec
     from tierlake.connector.policy.encryption import Encryption
 
-__all__ = ["default_encryption", "existence", "versioning"]
+__all__ = ["BUCKET", "default_encryption", "existence", "versioning"]
 
+BUCKET = "bucket"
 ENCRYPTION = "default encryption"
 
 
@@ -24,7 +25,7 @@ async def existence(site: Site, _spec: BucketSpec) -> Part:
     """The part that creates the bucket."""
     if not site.exists:
         check_new_bucket(site.bucket)
-    return Part((compared("bucket", "there" if site.exists else "", "there"),), partial(_create, site))
+    return Part((compared(BUCKET, "there" if site.exists else "", "there"),), partial(_create, site))
 
 
 async def _create(site: Site) -> None:

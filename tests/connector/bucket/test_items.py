@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tierlake.connector import SseKms, SseS3
-from tierlake.connector.bucket.items import compared, merged
+from tierlake.connector.bucket.items import Part, compared, merged
 from tierlake.connector.bucket.lifecycle import tier_rules
+from tierlake.connector.bucket.plan import apply_parts
 from tierlake.connector.bucket.statements import deny_insecure, deny_wrong, lets_everybody_in, plain
-from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.errors import BucketNotFound, InvalidSetting
 from tierlake.connector.profiles import get_profile, profile_names
 
 OURS = ("ours-a", "ours-b", "ours-c")
@@ -132,3 +135,27 @@ def test_what_a_server_lacks_it_has_another_way_for(name):
     missing = [field for field in FIELDS if not getattr(profile, field)]
     assert missing
     assert all(profile.alternative(field) for field in missing)
+
+
+@pytest.mark.parametrize(
+    ("denials", "is_new", "is_done"), [(0, True, True), (5, True, True), (6, True, False), (1, False, False)]
+)
+def test_a_bucket_that_was_just_created_may_take_a_moment_to_be_known(denials, is_new, is_done):
+    waits, left = [], [denials]
+
+    async def write():
+        if left[0]:
+            left[0] -= 1
+            raise BucketNotFound("not known yet")
+
+    async def create():
+        assert is_new
+
+    async def pause(seconds):
+        waits.append(seconds)
+
+    made = Part((compared("bucket", "" if is_new else "there", "there"),), create)
+    applied = asyncio.run(apply_parts([made, Part((compared("versioning", "", "enabled"),), write)], pause=pause))
+    assert ("versioning" in {item.aspect for item in applied.done}) is is_done
+    assert list(applied.failures) == ([] if is_done else ["versioning"])
+    assert len(waits) == (min(denials, 5) if is_new else 0)
