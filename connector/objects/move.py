@@ -68,7 +68,10 @@ async def move(
         unchanged: dict[str, Any] = {"CopySourceIfMatch": etags[path]} if profile.copy_source_if_match else {}
         await copy_file(store, path, pairs[path], **unchanged, **options)
 
-    await in_order(copy, pairs, at_once=batch_size if batch_size and batch_size > 0 else _AT_ONCE)
+    first = dict.fromkeys(_with_others_below(pairs))
+    await in_order(copy, first, at_once=1)
+    rest = [path for path in pairs if path not in first]
+    await in_order(copy, rest, at_once=batch_size if batch_size and batch_size > 0 else _AT_ONCE)
     doomed: dict[str, list[dict[str, str]]] = {}
     for path in pairs:
         bucket, key, _ = store.split_path(path)
@@ -77,6 +80,17 @@ async def move(
         await delete_keys(store, bucket, objects)
     for path in pairs:
         store.invalidate(path)
+
+
+def _with_others_below(pairs: Mapping[str, str]) -> list[str]:
+    """Paths whose copies get others below them, outermost first: SeaweedFS loses some that are made at once."""
+    folders: set[str] = set()
+    for place in pairs.values():
+        folder = place.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return sorted((path for path, place in pairs.items() if place in folders), key=pairs.__getitem__)
 
 
 def _check(pairs: Mapping[str, str]) -> None:

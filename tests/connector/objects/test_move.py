@@ -10,6 +10,7 @@ from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 from tierlake.connector.errors import DeletionFailed, InvalidSetting, LakeError, ObjectNotFound, TableWriteRefused
 from tierlake.connector.listing.views import register_view, unregister_view
+from tierlake.connector.objects.move import _with_others_below
 
 TREE = {"d/a": b"a", "d/deep/b": b"b", "d/deep/er/c": b"c", "d/empty/": b"", "d2": b"beside", "e/z": b"there"}
 
@@ -172,6 +173,11 @@ def test_what_is_written_to_the_source_meanwhile_stays(server, make_fs, tree):
     found = contents(server, tree)
     assert found["d/a"] == b"written meanwhile"
     assert found["f/a"] == b"a"
+
+
+def test_an_object_is_copied_before_what_lies_below_its_name():
+    pairs = {"b/d/x": "b/f/x", "b/d": "b/f", "b/d/x/y": "b/f/x/y", "b/e": "b/fe", "b/d/": "b/f/"}
+    assert _with_others_below(pairs) == ["b/d", "b/d/x"]
 
 
 def test_an_object_beside_a_folder_of_its_name(fs, server, bucket):
